@@ -44,12 +44,17 @@ create table identity.throttle (
     address       text        not null,
     failures      integer     not null default 0,
     window_start  timestamptz not null default now(),
+    -- How often the pair was blocked; every block lasts twice as long as the one before.
+    blocks        integer     not null default 0,
     blocked_until timestamptz,
     primary key (account, address)
 );
 create index throttle_blocked_idx on identity.throttle (blocked_until) where blocked_until is not null;
-create trigger throttle_announce after update of blocked_until on identity.throttle
-    for each statement execute function identity.announce();
+-- Processes follow blocks, not counters: a failed login that blocks nobody announces nothing.
+create trigger throttle_announce after update on identity.throttle
+    for each row when (old.blocked_until is distinct from new.blocked_until) execute function identity.announce();
+create trigger throttle_lifted_announce after delete on identity.throttle
+    for each row when (old.blocked_until is not null) execute function identity.announce();
 
 create table identity.refresh_tokens (
     id                 uuid        primary key,

@@ -87,3 +87,45 @@ begin
     select coalesce(sum(size) filter (where charged and refs <= 1), 0) into delta from old;
     return -delta - (select octet_length(payload) from catalog.manifests where id = manifest);
 end $$;
+
+-- A repository is deleted as a whole: its tags go, its manifests are deleted softly, and what only it used is
+-- not charged any more. Set-based, whatever it holds.
+create function catalog.release_repository(project bigint, repository bigint) returns bigint language plpgsql as $$
+declare
+    payloads bigint;
+    blobs    bigint;
+begin
+    delete from catalog.tags where repository_id = repository;
+    with used as (
+        select mb.digest, count(*)::integer as times
+        from catalog.manifests m join catalog.manifest_blobs mb on mb.manifest_id = m.id
+        where m.repository_id = repository and m.deleted_at is null
+        group by mb.digest
+    ), touched as (
+        select digest from used
+        union select digest from catalog.repository_blobs where repository_id = repository
+    ), old as (
+        select p.digest, p.size, p.charged, p.refs - coalesce(u.times, 0) as refs_left,
+               p.links - case when l.digest is null then 0 else 1 end as links_left
+        from catalog.project_blobs p
+        join touched t on t.digest = p.digest
+        left join used u on u.digest = p.digest
+        left join catalog.repository_blobs l on l.repository_id = repository and l.digest = p.digest
+        where p.project_id = project order by p.digest for update of p
+    ), judged as (
+        -- Charged still: used by a live manifest elsewhere, or only waiting for one in another repository.
+        select *, charged and (refs_left > 0 or links_left > 0 and not exists (select 1 from used where used.digest = old.digest))
+                  as stays from old
+    ), changed as (
+        update catalog.project_blobs p set refs = j.refs_left, charged = j.stays
+        from judged j where p.project_id = project and p.digest = j.digest
+    )
+    select coalesce(sum(size) filter (where charged and not stays), 0) into blobs from judged;
+    with gone as (
+        update catalog.manifests set deleted_at = now()
+        where repository_id = repository and deleted_at is null returning octet_length(payload) as bytes
+    )
+    select coalesce(sum(bytes), 0) into payloads from gone;
+    update catalog.repositories set manifest_count = 0 where id = repository;
+    return -(blobs + payloads);
+end $$;

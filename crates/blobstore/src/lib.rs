@@ -1,1 +1,231 @@
-//! hythe-blobstore
+//! Keeps bytes under keys it chooses, and takes them in resumable uploads.
+//!
+//! It knows nothing of repositories or people, never finds content by digest (the database maps digest to
+//! key), and never hands out a key before the bytes below it are durable.
+//!
+//! Invariant: a key is used once. What it named is read, or is gone; it never becomes something else.
+//! Invariant: one transfer buffers at most 1 MiB, and a slow one holds no thread.
+
+mod driver;
+mod error;
+mod key;
+mod read;
+mod state;
+mod writer;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use driver::{Driver, Filesystem, Memory, Version};
+
+pub use error::{AppendError, Error, ReadError};
+pub use key::Key;
+pub use read::ByteStream;
+pub use state::{StateError, UploadState};
+pub use writer::{Appended, Writer};
+
+/// How long [`BlobStore::writer`] waits for the one who writes now. Longer than the rest of a chunk usually
+/// takes, shorter than a client waits for an answer.
+const CLAIM_WAIT: Duration = Duration::from_secs(10);
+
+/// Contents that one process remembers as checked; about 100 bytes each.
+const VERIFIED_MAX: u64 = 100_000;
+
+/// Damage reports kept for a listener that lags. The metric counts all of them.
+const DAMAGE_REPORTS_MAX: usize = 1024;
+
+/// Start-up configuration of the filesystem driver, section `storage.filesystem`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The directory everything is kept in; made when it is missing. One file system for all of it.
+    pub root: PathBuf,
+    /// Whether bytes are made durable before a key is returned. Off only where all content may be lost.
+    pub fsync: bool,
+    /// Whether the first whole reading of a blob by this process checks its digest.
+    pub verify_reads: bool,
+}
+
+impl Default for Config {
+    /// No root: who configures the store names it.
+    fn default() -> Self {
+        Self {
+            root: PathBuf::new(),
+            fsync: true,
+            verify_reads: true,
+        }
+    }
+}
+
+/// The store. Clone freely; every clone talks to the same bytes.
+#[derive(Clone)]
+pub struct BlobStore {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    driver: Arc<dyn Driver>,
+    verify_reads: bool,
+    verified: moka::sync::Cache<(Key, Version), ()>,
+    damaged: broadcast::Sender<Key>,
+}
+
+impl BlobStore {
+    /// Opens the store in `config.root`, making what is missing. Blocks on file IO: call it at start-up.
+    pub fn filesystem(config: &Config) -> Result<Self, Error> {
+        let driver = Filesystem::open(&config.root, config.fsync)?;
+        Ok(Self::with_driver(Arc::new(driver), config.verify_reads))
+    }
+
+    /// A store that ends with the process. For tests.
+    pub fn memory() -> Self {
+        Self::with_driver(Arc::new(Memory::default()), true)
+    }
+
+    fn with_driver(driver: Arc<dyn Driver>, verify_reads: bool) -> Self {
+        let inner = Inner {
+            driver,
+            verify_reads,
+            verified: moka::sync::Cache::new(VERIFIED_MAX),
+            damaged: broadcast::Sender::new(DAMAGE_REPORTS_MAX),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The driver's name, as it appears in the label `driver` of the metrics.
+    pub fn name(&self) -> &'static str {
+        self.inner.driver.name()
+    }
+
+    /// Claims the upload `id` for the caller alone, across processes. The claim ends when the writer is
+    /// dropped, or with the process.
+    ///
+    /// An upload that does not exist is begun; one that stays empty leaves nothing behind. Somebody else may
+    /// have finished or discarded the upload while this call waited, so callers read their record of it after
+    /// this call. Fails with [`Error::Busy`] when the claim is held by another for about ten seconds.
+    pub async fn writer(&self, id: Uuid) -> Result<Writer, Error> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let driver = self.inner.driver.clone();
+            if let Some(staging) = blocking(move || driver.claim(id)).await?? {
+                self.inner.observe("claim", started);
+                return Ok(Writer::new(self.inner.driver.clone(), staging));
+            }
+            if started.elapsed() + pause > CLAIM_WAIT {
+                return Err(Error::Busy);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    /// Forgets the bytes of an upload. One that is unknown counts as done. Needs no claim: a writer that is at
+    /// work loses its file and cannot publish any more.
+    pub async fn discard(&self, id: Uuid) -> Result<(), Error> {
+        self.call("discard", move |driver| driver.discard(id)).await
+    }
+
+    /// The number of bytes under `key`, or nothing when there are none.
+    pub async fn stat(&self, key: &Key) -> Result<Option<u64>, Error> {
+        let key = key.clone();
+        self.call("stat", move |driver| driver.stat(&key)).await
+    }
+
+    /// Streams `range` of the content that is known to have `size` bytes and the digest `digest`.
+    ///
+    /// A reading of the whole is checked against the digest, unless this process has checked the same file
+    /// before: a stream of damaged content fails with [`io::ErrorKind::InvalidData`] before its last bytes
+    /// are handed out. A range outside of `size` is an [`io::ErrorKind::InvalidInput`].
+    pub async fn read(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<ByteStream, ReadError> {
+        read::stream(&self.inner, key, digest, size, range).await
+    }
+
+    /// The whole content, unchecked, of something small. More than `limit` bytes are refused as
+    /// [`ReadError::SizeMismatch`].
+    pub async fn read_all(&self, key: &Key, limit: usize) -> Result<Bytes, ReadError> {
+        read::whole(&self.inner, key, limit).await
+    }
+
+    /// Removes keys; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
+    pub async fn delete(&self, keys: &[Key]) -> Result<(), Error> {
+        let keys = keys.to_vec();
+        self.call("delete", move |driver| {
+            keys.iter().try_for_each(|key| driver.delete(key))
+        })
+        .await
+    }
+
+    /// Writes, reads and removes a byte: whether uploads can work at all. [`Error::Full`] when only space is
+    /// missing, which leaves everything but uploads working.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.call("probe", |driver| driver.probe()).await
+    }
+
+    /// Bytes that are free for this process, where that is known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.inner.driver.free_bytes()
+    }
+
+    /// Keys whose content turned out to be damaged by being read, from now on. Each caller gets all of them; one
+    /// that falls more than 1024 behind loses the oldest.
+    pub fn damaged(&self) -> broadcast::Receiver<Key> {
+        self.inner.damaged.subscribe()
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&dyn Driver) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let driver = self.inner.driver.clone();
+        let done = blocking(move || work(&*driver)).await?;
+        self.inner.observe(action, started);
+        Ok(done?)
+    }
+}
+
+impl Inner {
+    fn observe(&self, action: &'static str, started: Instant) {
+        observe(self.driver.name(), action, started);
+    }
+
+    /// Counts damaged content and tells whoever listens.
+    fn report_damage(&self, key: &Key, what: &str) {
+        metrics::counter!("hythe_storage_damaged_total").increment(1);
+        tracing::error!(key = key.as_str(), what, "stored content is damaged");
+        // Nobody listening is fine: the metric and the log have it.
+        let _ = self.damaged.send(key.clone());
+    }
+}
+
+/// Records how long an action of the driver took.
+fn observe(driver: &'static str, action: &'static str, started: Instant) {
+    metrics::histogram!("registry_storage_action_seconds", "driver" => driver, "action" => action)
+        .record(started.elapsed().as_secs_f64());
+}
+
+/// Runs blocking work beside the event loop. Fails when the work panicked or the runtime ends.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+}

@@ -1,1 +1,103 @@
-//! hythe-catalog
+//! What is stored: repositories, artifacts, tags, blob references and upload sessions.
+//!
+//! The only crate that writes the `catalog` schema. It knows which repository holds which bytes; it has no
+//! idea what HTTP is, and it asks `tenancy` about quotas instead of touching them.
+//!
+//! Invariants:
+//! * A `live` row in `catalog.blobs` implies durable bytes; bytes without a row are garbage.
+//! * A manifest row implies that every blob it names is linked in its repository, checked and locked in the
+//!   same transaction. No storage call runs inside a transaction.
+//! * Lock order: blob rows by digest, then the repository, then its tags, then the project's usage rows by
+//!   digest, then the project's quota. The quota is the hottest lock of a push: taken last, held shortest.
+
+mod access;
+mod artifacts;
+mod blobs;
+mod error;
+mod facts;
+mod manifests;
+mod pulls;
+mod push;
+mod referrers;
+mod repositories;
+mod sort_key;
+mod tags;
+mod uploads;
+
+pub use access::{Delete, Place, Pull, Push};
+pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
+pub use blobs::{Blob, Blobs};
+pub use error::Error;
+pub use manifests::{Found, Manifests};
+pub use pulls::PullCounter;
+pub use push::{PushTarget, Pushed};
+pub use referrers::{Referrer, Referrers};
+pub use repositories::{Repositories, Repository};
+pub use tags::{Tag, Tags};
+pub use uploads::{Body, ChunkRange, Expire, Removed, Session, Uploads};
+
+use blobstore::BlobStore;
+use database::Database;
+pub use database::Error as StorageError;
+use serde::{Deserialize, Serialize};
+use tenancy::Tenancy;
+
+/// Start-up configuration, section `catalog`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// An upload session without a write for this long is removed.
+    pub upload_hours_max: u32,
+    /// A session that never received a byte is removed after this long: push-permission checks of clients
+    /// open sessions and forget them.
+    pub upload_empty_minutes_max: u32,
+    /// Open upload sessions one account may hold.
+    pub uploads_per_account_max: i64,
+    /// Seconds between two writes of the pull counters.
+    pub pull_flush_seconds: u64,
+}
+
+/// Handles to everything stored. Clone freely; every clone talks to the same database and store.
+#[derive(Clone)]
+pub struct Catalog {
+    pub uploads: Uploads,
+    pub blobs: Blobs,
+    pub manifests: Manifests,
+    pub tags: Tags,
+    pub referrers: Referrers,
+    pub repositories: Repositories,
+    pub artifacts: Artifacts,
+    pub pulls: PullCounter,
+}
+
+impl Catalog {
+    /// Wires the handles; does no IO.
+    pub fn new(database: Database, store: BlobStore, tenancy: Tenancy, config: Config) -> Self {
+        let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
+        Self {
+            uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
+            blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
+            manifests: Manifests::new(database.clone(), store, tenancy.clone(), pulls.clone()),
+            tags: Tags::new(database.clone()),
+            referrers: Referrers::new(database.clone()),
+            repositories: Repositories::new(database.clone(), tenancy.clone()),
+            artifacts: Artifacts::new(database, tenancy),
+            pulls,
+        }
+    }
+}
+
+/// Runs `work` again when PostgreSQL reports a deadlock or a serialization failure, at most three times:
+/// both mean that nothing happened and that the same work may well succeed now.
+pub(crate) async fn retrying<T, F>(mut work: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(Error::Storage(database::Error::Retry(_))) if attempt < 3 => attempt += 1,
+            done => return done,
+        }
+    }
+}

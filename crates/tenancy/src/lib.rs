@@ -1,1 +1,85 @@
-//! hythe-tenancy
+//! Who may do what: projects, members, quotas and run-time settings.
+//!
+//! The only crate that writes the `tenancy` schema, and the only place where a permission is decided. Every
+//! surface asks here and gets a typed proof ([`Permit`]) or a list of grants; nothing else reads a role.
+//! It knows accounts through `identity` and has no idea what a repository contains, nor what HTTP is.
+//!
+//! Invariants:
+//! * A right is tied to the project's id, never to its name: a project made anew under an old name is another
+//!   project.
+//! * Whatever takes rights away raises an epoch in its own transaction, so that issued tokens end within 5 s.
+//! * Every change appends its audit entry in its own transaction.
+
+mod error;
+mod grant;
+mod members;
+mod permit;
+mod projects;
+mod quotas;
+pub mod roles;
+mod rules;
+mod settings;
+
+use database::Database;
+use identity::Identity;
+use serde::{Deserialize, Serialize};
+
+/// The grammar of lists, for services: they name no mechanism crate themselves.
+pub use database::list;
+pub use error::Error;
+pub use grant::Visible;
+pub use members::{Member, MemberCounts, NewMember, UserRef};
+pub use permit::{
+    CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
+    DeleteProject, DeleteRepository, DeleteTag, ListAccessories, ListArtifacts, ListMembers, ListMetadata,
+    ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository, PushRepository,
+    ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, Rights, UpdateMember,
+    UpdateMetadata, UpdateProject, UpdateRepository,
+};
+pub use projects::{NewProject, Project, ProjectUpdate, Summary};
+pub use quotas::Quota;
+pub use roles::Role;
+pub use settings::{CreationRestriction, Settings, SettingsUpdate};
+
+/// The immutable id of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProjectId(pub i64);
+
+impl std::fmt::Display for ProjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Start-up configuration, section `tenancy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Projects one account may own, system administrators excepted.
+    pub projects_per_account_max: i64,
+    /// Members one project may have.
+    pub members_per_project_max: i64,
+}
+
+impl Default for Config {
+    /// Generous enough for real installations, small enough that one account cannot fill the tables.
+    fn default() -> Self {
+        Self { projects_per_account_max: 1_000, members_per_project_max: 10_000 }
+    }
+}
+
+/// Handle to everything in this crate. Clone freely; every clone talks to the same database.
+#[derive(Clone)]
+pub struct Tenancy {
+    database: Database,
+    identity: Identity,
+    config: Config,
+    settings: settings::Remembered,
+}
+
+impl Tenancy {
+    /// Wires the handle; does no IO.
+    pub fn new(database: Database, identity: Identity, config: Config) -> Self {
+        Self { database, identity, config, settings: settings::Remembered::default() }
+    }
+}

@@ -1,0 +1,54 @@
+# `make` lists the targets. Everything here is also what CI runs; nothing needs a database or a network service
+# that the targets do not start themselves.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Queries were checked against a database when .sqlx was written; a build needs none.
+export SQLX_OFFLINE := true
+export PYTHONDONTWRITEBYTECODE := 1
+
+# For `make run`: where the data lies, and the two addresses. Empty means the server's own defaults.
+export DATA_DIR LISTEN OPS_LISTEN
+
+.PHONY: help run build test setup fmt check conformance e2e sqlx image up down
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## install what is missing, build, and serve in the foreground (DATA_DIR=, LISTEN=, OPS_LISTEN=)
+	@exec scripts/run.sh
+
+build: ## the debug build of the program
+	@cargo build --workspace --locked
+
+test: ## every check there is: format, lints, tests, conformance, real clients
+	@scripts/test.sh
+
+setup: ## install what the tests need, and nothing that is there
+	@scripts/setup.sh test
+
+fmt: ## format the code
+	@cargo fmt --all
+
+check: ## format and lints, without running anything
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+conformance: setup build ## the distribution specification against a fresh server
+	@tests/conformance/run.py
+
+e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
+	@tests/e2e/run.py
+
+sqlx: ## after a change to a query or a migration: write .sqlx anew
+	@scripts/sqlx-prepare.sh
+
+image: ## the container image, as hythe:local
+	@docker build --file deploy/docker/Dockerfile --tag hythe:local .
+
+up: ## serve from the container image on port 8080, in the background
+	@scripts/compose.sh up --detach --build
+
+down: ## stop that; the data stays in its volume
+	@scripts/compose.sh down

@@ -1,0 +1,249 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use database::testing::{TestDatabase, database};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+fn origin() -> Origin {
+    Origin {
+        request_id: "r-1".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        client: "docker/20.10".to_owned(),
+        method: "password",
+    }
+}
+
+fn entry<'a>(origin: &'a Origin, action: &'static str, project: Option<i64>) -> Entry<'a> {
+    Entry {
+        actor: Actor { kind: "user", id: Some(7), name: "ana" },
+        action,
+        object: Object { kind: "project", id: "3".to_owned(), name: "library" },
+        project,
+        outcome: Outcome::Done,
+        origin,
+        changed: &["public", "storage_limit"],
+    }
+}
+
+async fn all(database: &TestDatabase) -> Vec<Record> {
+    Trail::new((**database).clone()).list(&Filter::default(), None, 100).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_act_is_written_with_its_transaction_or_not_at_all() {
+    let database = database().await;
+    let origin = origin();
+
+    let mut tx = database.begin().await.unwrap();
+    append(&mut tx, &entry(&origin, "project_create", Some(3))).await.unwrap();
+    drop(tx);
+    assert_eq!(all(&database).await, []);
+
+    let mut tx = database.begin().await.unwrap();
+    append(&mut tx, &entry(&origin, "project_create", Some(3))).await.unwrap();
+    tx.commit().await.unwrap();
+    append_alone(&database, &Entry { outcome: Outcome::Denied, ..entry(&origin, "login", None) })
+        .await
+        .unwrap();
+
+    let rows = all(&database).await;
+    let shown: Vec<_> =
+        rows.iter().map(|row| (row.action.as_str(), row.outcome.as_str(), row.project_id)).collect();
+    assert_eq!(shown, [("login", "denied", None), ("project_create", "done", Some(3))]);
+    assert_eq!(rows[1].changed, ["public", "storage_limit"]);
+    assert_eq!(
+        (rows[1].actor_id, rows[1].actor_name.as_str(), rows[1].auth_method.as_str()),
+        (Some(7), "ana", "password")
+    );
+    assert!(rows.iter().all(Record::is_intact));
+}
+
+#[tokio::test]
+async fn an_act_that_cannot_be_written_takes_the_transaction_with_it() {
+    let database = database().await;
+    let origin = origin();
+    sqlx::query!("revoke insert on audit.entries from hythe_app").execute(database.owner()).await.unwrap();
+    let mut tx = database.begin().await.unwrap();
+    sqlx::query!("insert into queue.events (kind, payload) values ('change', '{}')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    assert!(append(&mut tx, &entry(&origin, "project_create", None)).await.is_err());
+    // Even a caller that goes on and commits changes nothing.
+    tx.commit().await.ok();
+    let changes =
+        sqlx::query_scalar!("select count(*) from queue.events").fetch_one(database.pool()).await.unwrap();
+    assert_eq!(changes, Some(0));
+}
+
+#[tokio::test]
+async fn nothing_that_is_written_can_be_changed_or_removed() {
+    let database = database().await;
+    append_alone(&database, &entry(&origin(), "login", None)).await.unwrap();
+
+    // The runtime role lacks the right; the owner is stopped by the trigger.
+    for pool in [database.pool(), database.owner()] {
+        assert!(sqlx::query!("update audit.entries set outcome = 'failed'").execute(pool).await.is_err());
+        assert!(
+            sqlx::query!("update audit.entries set outcome = 'failed' where false")
+                .execute(pool)
+                .await
+                .is_err()
+        );
+        assert!(sqlx::query!("delete from audit.entries").execute(pool).await.is_err());
+        assert!(sqlx::query!("truncate audit.entries").execute(pool).await.is_err());
+    }
+    let rows = all(&database).await;
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].is_intact());
+}
+
+#[tokio::test]
+async fn a_row_changed_behind_our_back_is_not_intact() {
+    let database = database().await;
+    append_alone(&database, &entry(&origin(), "login", None)).await.unwrap();
+    let row = all(&database).await.remove(0);
+    assert!(row.is_intact());
+    assert!(!Record { outcome: "failed".to_owned(), ..row.clone() }.is_intact());
+    assert!(!Record { at: row.at + Duration::from_micros(1), ..row.clone() }.is_intact());
+    assert!(!Record { changed: vec![], ..row }.is_intact());
+}
+
+#[tokio::test]
+async fn hostile_text_is_stored_and_not_refused() {
+    let database = database().await;
+    let origin = Origin { client: "x".repeat(5000), ..origin() };
+    let name = format!("a\0b{}", "ü".repeat(5000));
+    append_alone(
+        &database,
+        &Entry { actor: Actor { kind: "anonymous", id: None, name: &name }, ..entry(&origin, "login", None) },
+    )
+    .await
+    .unwrap();
+    let row = all(&database).await.remove(0);
+    assert!(row.actor_name.starts_with("a\u{fffd}bü"));
+    assert_eq!((row.actor_name.chars().count(), row.client.len()), (1024, 255));
+    assert!(row.is_intact());
+}
+
+#[tokio::test]
+async fn the_trail_is_paged_and_filtered() {
+    let database = database().await;
+    let origin = origin();
+    for number in 0..5 {
+        append_alone(&database, &entry(&origin, "tag_delete", Some(number % 2))).await.unwrap();
+        append_alone(&database, &entry(&origin, "tag_create", Some(number % 2))).await.unwrap();
+    }
+    let trail = Trail::new((*database).clone());
+    let cases = [
+        (Filter::default(), 10),
+        (Filter { project: Some(1), action: None }, 4),
+        (Filter { project: None, action: Some("tag_create".to_owned()) }, 5),
+        (Filter { project: Some(0), action: Some("tag_delete".to_owned()) }, 3),
+        (Filter { project: Some(9), action: None }, 0),
+    ];
+    for (filter, expected) in cases {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = trail.list(&filter, before, 2).await.unwrap();
+            assert!(page.len() <= 2);
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            seen.extend(page.into_iter().map(|row| row.id));
+        }
+        assert_eq!(seen.len(), expected, "{filter:?}");
+        assert!(seen.is_sorted_by(|newer, older| newer > older), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_buffer_writes_in_order_with_the_time_of_the_act() {
+    let database = database().await;
+    let origin = origin();
+    let buffer = Buffer::new((*database).clone());
+    buffer.push(entry(&origin, "first", Some(1)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    buffer.push(Entry { changed: &[], ..entry(&origin, "second", None) });
+    buffer.flush().await;
+    let rows = all(&database).await;
+    let shown: Vec<_> =
+        rows.iter().map(|row| (row.action.as_str(), row.changed.len(), row.project_id)).collect();
+    assert_eq!(shown, [("second", 0, None), ("first", 2, Some(1))]);
+    assert_eq!(rows[1].changed, ["public", "storage_limit"]);
+    assert!(rows[0].at - rows[1].at >= chrono::TimeDelta::milliseconds(250), "{:?}", rows[0].at - rows[1].at);
+    assert!(rows.iter().all(Record::is_intact));
+    // What is written is not written again.
+    buffer.flush().await;
+    assert_eq!(all(&database).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_buffer_is_bounded_and_flushed_at_the_end() {
+    let database = database().await;
+    let origin = origin();
+    let buffer = Buffer::new((*database).clone());
+    for _ in 0..10_007 {
+        buffer.push(entry(&origin, "pull", Some(1)));
+    }
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    buffer.clone().run(shutdown).await;
+    let count =
+        sqlx::query_scalar!("select count(*) from audit.entries").fetch_one(database.pool()).await.unwrap();
+    assert_eq!(count, Some(10_000));
+}
+
+#[tokio::test]
+async fn the_buffer_is_flushed_every_second() {
+    let database = database().await;
+    let buffer = Buffer::new((*database).clone());
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(buffer.clone().run(shutdown.clone()));
+    buffer.push(entry(&origin(), "pull", None));
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while all(&database).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_take_now_waits() {
+    let database = database().await;
+    let buffer = Buffer::new((*database).clone());
+    // A lock that the statement waits for in vain: as good as an outage for the buffer.
+    let mut lock = database.owner().begin().await.unwrap();
+    sqlx::query!("lock table audit.entries in exclusive mode").execute(&mut *lock).await.unwrap();
+    buffer.push(entry(&origin(), "pull", None));
+    buffer.flush().await;
+    lock.rollback().await.unwrap();
+    assert_eq!(all(&database).await.len(), 0);
+    buffer.flush().await;
+    assert_eq!(all(&database).await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_act_that_is_refused_does_not_hold_up_the_others() {
+    let database = database().await;
+    let origin = origin();
+    sqlx::query!("alter table audit.entries add constraint no_poison check (action <> 'poison')")
+        .execute(database.owner())
+        .await
+        .unwrap();
+    let buffer = Buffer::new((*database).clone());
+    for action in ["one", "poison", "two"] {
+        buffer.push(entry(&origin, action, None));
+    }
+    buffer.flush().await;
+    let actions: Vec<_> = all(&database).await.into_iter().map(|row| row.action).collect();
+    assert_eq!(actions, ["two", "one"]);
+    buffer.flush().await;
+    assert_eq!(all(&database).await.len(), 2);
+}

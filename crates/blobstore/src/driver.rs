@@ -1,0 +1,68 @@
+//! What a place for bytes must be able to do. Private: callers see [`crate::BlobStore`] only.
+//!
+//! All methods block; the store calls them beside the event loop. Hashing, buffering, limits and checks are
+//! not a driver's business.
+
+mod filesystem;
+mod memory;
+
+use std::io;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::Key;
+
+pub(crate) use filesystem::Filesystem;
+pub(crate) use memory::Memory;
+
+pub(crate) trait Driver: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// Claims the bytes of an upload, beginning it when it does not exist. `None` while another has the claim.
+    fn claim(&self, id: Uuid) -> io::Result<Option<Arc<dyn Staging>>>;
+
+    /// Forgets an upload, claimed or not. Unknown is fine.
+    fn discard(&self, id: Uuid) -> io::Result<()>;
+
+    /// Size of published content.
+    fn stat(&self, key: &Key) -> io::Result<Option<u64>>;
+
+    fn open(&self, key: &Key) -> io::Result<Option<Arc<dyn Source>>>;
+
+    /// Missing is fine.
+    fn delete(&self, key: &Key) -> io::Result<()>;
+
+    fn probe(&self) -> io::Result<()>;
+
+    fn free_bytes(&self) -> Option<u64>;
+}
+
+/// The bytes of a claimed upload. The claim ends with the last reference.
+pub(crate) trait Staging: Send + Sync {
+    fn size(&self) -> io::Result<u64>;
+
+    fn truncate(&self, size: u64) -> io::Result<()>;
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Fills `buffer` or fails.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the bytes durable and gives them the name `key`. After success the upload does not exist any more.
+    /// After an error nothing has that name.
+    fn publish(&self, key: &Key) -> io::Result<()>;
+}
+
+/// Published content that was opened for reading.
+pub(crate) trait Source: Send + Sync {
+    fn size(&self) -> u64;
+
+    fn version(&self) -> Version;
+
+    /// Fills `buffer` or fails.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// Changes whenever the content under a key may have changed. What the numbers are is the driver's business.
+pub(crate) type Version = [i64; 5];

@@ -1,0 +1,404 @@
+//! Artifacts as the REST API shows them: manifests with their tags, parts and accessories.
+//!
+//! A page costs a fixed number of statements however many rows it has: rows, count, and one each for tags,
+//! parts and accessories when they are asked for.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use database::Database;
+use database::list::{self, Columns, Page, Query, Select, Value as Term};
+use oci::{Digest, Reference, RepositoryName};
+use serde_json::Value;
+use tenancy::{DeleteArtifact, ListArtifacts, Permit, ReadArtifact};
+
+use crate::manifests::{self, lock_repository, stored_digest};
+use crate::{Error, Place, Tag, retrying};
+
+/// What to show of each artifact beside the artifact itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ArtifactFlags {
+    pub tags: bool,
+    pub accessories: bool,
+}
+
+/// An artifact: a manifest of the repository.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    pub id: i64,
+    pub project_id: i64,
+    pub repository_id: i64,
+    /// With the project: `project/name`.
+    pub path: String,
+    pub digest: Digest,
+    /// `IMAGE`, `CHART`, …
+    pub kind: String,
+    /// Media type of the config, which tells one kind of artifact from another.
+    pub media_type: String,
+    pub manifest_media_type: String,
+    pub artifact_type: String,
+    /// Bytes of the manifest and all it names.
+    pub size: i64,
+    pub pushed_at: DateTime<Utc>,
+    pub pulled_at: Option<DateTime<Utc>>,
+    /// Platform, author, creation time and config of an image; the chart's metadata.
+    pub facts: Value,
+    pub annotations: Value,
+    /// `None` when not asked for.
+    pub tags: Option<Vec<Tag>>,
+    pub references: Vec<ChildReference>,
+    /// `None` when not asked for.
+    pub accessories: Option<Vec<Accessory>>,
+}
+
+/// One part of an index that this repository holds or not.
+#[derive(Clone, Debug)]
+pub struct ChildReference {
+    pub parent_id: i64,
+    /// `None` for a part that is not in the repository (sparse index).
+    pub child_id: Option<i64>,
+    pub child_digest: Digest,
+    pub platform: Option<Value>,
+    pub annotations: Option<Value>,
+    pub urls: Option<Value>,
+}
+
+/// An artifact attached to another one by its subject.
+#[derive(Clone, Debug)]
+pub struct Accessory {
+    pub id: i64,
+    /// The accessory's own artifact.
+    pub artifact_id: i64,
+    pub subject_artifact_id: i64,
+    pub subject_artifact_digest: Digest,
+    pub size: i64,
+    pub digest: Digest,
+    /// `signature.cosign`, `signature.notation`, `subject.accessory`.
+    pub kind: &'static str,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    project_id: i64,
+    repository_id: i64,
+    path: String,
+    digest: Vec<u8>,
+    kind: String,
+    media_type: Option<String>,
+    manifest_media_type: String,
+    artifact_type: Option<String>,
+    size: i64,
+    pushed_at: DateTime<Utc>,
+    pulled_at: Option<DateTime<Utc>>,
+    facts: Value,
+    annotations: Value,
+}
+
+/// What a list of artifacts may be filtered and sorted by. Digests compare as their text.
+const COLUMNS: Columns = Columns::new(
+    &[
+        list::integer("id", "m.id").sortable(),
+        list::text("type", "m.kind").sortable(),
+        list::text("media_type", "m.config_media_type").sortable(),
+        list::text("manifest_media_type", "m.media_type").sortable(),
+        list::text("artifact_type", "coalesce(m.artifact_type, m.config_media_type)").sortable(),
+        list::text(
+            "digest",
+            "(case get_byte(m.digest, 0) when 1 then 'sha256:' else 'sha512:' end || encode(substr(m.digest, 2), 'hex'))",
+        )
+        .sortable(),
+        list::integer("size", "m.total_size").sortable(),
+        list::time("push_time", "m.pushed_at").sortable(),
+        list::time("pull_time", "p.last_pulled_at").sortable(),
+        list::integer("repository_id", "m.repository_id").sortable(),
+        list::text("repository_name", "r.path").sortable(),
+        list::text("tags", "(select string_agg(t.name::text, ' ') from catalog.tags t where t.manifest_id = m.id)"),
+    ],
+    "m.pushed_at desc",
+    "m.id desc",
+);
+
+const ROW: &str = "m.id, r.project_id, m.repository_id, r.path::text as path, m.digest, m.kind,
+    m.config_media_type as media_type, m.media_type as manifest_media_type, m.artifact_type,
+    m.total_size as size, m.pushed_at, p.last_pulled_at as pulled_at, m.facts, m.annotations";
+
+const FROM: &str = "catalog.manifests m join catalog.repositories r on r.id = m.repository_id
+    left join catalog.manifest_pulls p on p.manifest_id = m.id";
+
+/// Hides untagged parts of an index and accessories of an artifact that is here.
+const LISTED: &str = "(exists (select 1 from catalog.tags t where t.manifest_id = m.id)
+    or (not exists (select 1 from catalog.manifest_children c
+                    join catalog.manifests i on i.id = c.parent_id and i.deleted_at is null
+                    where c.repository_id = m.repository_id and c.child_digest = m.digest)
+        and not exists (select 1 from catalog.manifests s
+                        where s.repository_id = m.repository_id and s.digest = m.subject_digest
+                          and s.deleted_at is null)))";
+
+/// Artifacts. Clone freely.
+#[derive(Clone)]
+pub struct Artifacts {
+    database: Database,
+    tenancy: tenancy::Tenancy,
+}
+
+impl Artifacts {
+    pub(crate) fn new(database: Database, tenancy: tenancy::Tenancy) -> Self {
+        Self { database, tenancy }
+    }
+
+    /// A page of the repository's artifacts. `q=base=*` shows parts and accessories as well; `tags` filters by
+    /// `*` (any tag), `nil` (none), a name, or a part of a name.
+    pub async fn list(
+        &self,
+        permit: &Permit<ListArtifacts>,
+        repository: &RepositoryName,
+        query: &Query,
+        flags: ArtifactFlags,
+    ) -> Result<Page<Artifact>, Error> {
+        let known = self.repository(permit.project.0, repository).await?;
+        let mut select = artifacts().and("m.repository_id = ", known);
+        let mut query = query.clone();
+        let mut everything = false;
+        let mut terms = Vec::new();
+        for (key, term) in query.terms {
+            match (key.to_ascii_lowercase().as_str(), &term) {
+                ("base", Term::Exact(value)) if value == "*" => everything = true,
+                ("base", _) => return Err(Error::BadQuery("base takes only *".to_owned())),
+                ("tags", Term::Exact(value)) if value == "*" => {
+                    select =
+                        select.and_sql("exists (select 1 from catalog.tags t where t.manifest_id = m.id)");
+                }
+                ("tags", Term::Exact(value)) if value == "nil" => {
+                    select = select
+                        .and_sql("not exists (select 1 from catalog.tags t where t.manifest_id = m.id)");
+                }
+                ("tags", Term::Exact(name)) => {
+                    select = select.and_any("m.id", self.tagged(known, name).await?);
+                }
+                _ => terms.push((key, term)),
+            }
+        }
+        query.terms = terms;
+        if !everything {
+            select = select.and_sql(LISTED);
+        }
+        let page = list::page::<Row>(self.database.pool(), select, &COLUMNS, &query).await?;
+        Ok(Page { rows: self.complete(page.rows, flags).await?, total: page.total })
+    }
+
+    /// One artifact by tag or digest.
+    pub async fn get(
+        &self,
+        permit: &Permit<ReadArtifact>,
+        repository: &RepositoryName,
+        reference: &Reference,
+        flags: ArtifactFlags,
+    ) -> Result<Artifact, Error> {
+        let unknown = || Error::ManifestUnknown(reference.to_string());
+        let digest = self.digest_of(permit.project.0, repository, reference).await?;
+        let select = artifacts()
+            .and("r.project_id = ", permit.project.0)
+            .and("r.path = ", repository.to_string())
+            .and("m.digest = ", digest.to_bytes());
+        let page = list::page::<Row>(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
+        self.complete(page.rows, flags).await?.into_iter().next().ok_or_else(unknown)
+    }
+
+    /// Deletes the artifact with all its tags. Refused while an index of the repository holds it.
+    pub async fn delete(
+        &self,
+        permit: &Permit<DeleteArtifact>,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(), Error> {
+        let place = Place { project: permit.project, repository: repository.clone() };
+        let digest = self.digest_of(permit.project.0, repository, reference).await?;
+        retrying(|| async {
+            let mut tx = self.database.begin().await?;
+            let repository = lock_repository(&mut tx, &place)
+                .await?
+                .ok_or_else(|| Error::RepositoryUnknown(place.repository.to_string()))?;
+            let delta = manifests::remove(&mut tx, &permit.caller, &place, repository, &digest).await?;
+            if delta != 0 {
+                self.tenancy.quota_charge(&mut tx, place.project, delta).await?;
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What a tag or digest names, for those who may list the repository's tags or artifacts.
+    pub async fn digest_of(
+        &self,
+        project: i64,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Digest, Error> {
+        let (tag, digest) = match reference {
+            Reference::Tag(tag) => (Some(tag.to_string()), None),
+            Reference::Digest(digest) => (None, Some(digest.to_bytes())),
+        };
+        let found = sqlx::query_scalar!(
+            "select m.digest from catalog.repositories r
+             join catalog.manifests m on m.repository_id = r.id and m.deleted_at is null
+             where r.project_id = $1 and r.path = $2 and r.deleted_at is null
+               and (m.digest = $3
+                    or m.id = (select manifest_id from catalog.tags where repository_id = r.id and name = $4))",
+            project,
+            repository.as_str(),
+            digest,
+            tag
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::ManifestUnknown(reference.to_string()))?;
+        stored_digest(&found)
+    }
+
+    async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            "select id from catalog.repositories
+             where project_id = $1 and path = $2 and deleted_at is null and last_published_at is not null",
+            project,
+            repository.as_str()
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))
+    }
+
+    async fn tagged(&self, repository: i64, name: &str) -> Result<Vec<i64>, Error> {
+        Ok(sqlx::query_scalar!(
+            "select manifest_id from catalog.tags where repository_id = $1 and name = $2",
+            repository,
+            name
+        )
+        .fetch_all(self.database.pool())
+        .await?)
+    }
+
+    async fn complete(&self, rows: Vec<Row>, flags: ArtifactFlags) -> Result<Vec<Artifact>, Error> {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let mut references = self.references(&ids).await?;
+        let mut tags = if flags.tags { Some(self.tags(&ids).await?) } else { None };
+        let mut accessories = if flags.accessories { Some(self.accessories(&ids).await?) } else { None };
+        rows.into_iter()
+            .map(|row| {
+                let media_type = row.media_type.unwrap_or_else(|| row.manifest_media_type.clone());
+                Ok(Artifact {
+                    id: row.id,
+                    project_id: row.project_id,
+                    repository_id: row.repository_id,
+                    path: row.path,
+                    digest: stored_digest(&row.digest)?,
+                    kind: row.kind,
+                    artifact_type: row.artifact_type.unwrap_or_else(|| media_type.clone()),
+                    media_type,
+                    manifest_media_type: row.manifest_media_type,
+                    size: row.size,
+                    pushed_at: row.pushed_at,
+                    pulled_at: row.pulled_at,
+                    facts: row.facts,
+                    annotations: row.annotations,
+                    tags: tags.as_mut().map(|tags| tags.remove(&row.id).unwrap_or_default()),
+                    references: references.remove(&row.id).unwrap_or_default(),
+                    accessories: accessories.as_mut().map(|all| all.remove(&row.id).unwrap_or_default()),
+                })
+            })
+            .collect()
+    }
+
+    async fn tags(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<Tag>>, Error> {
+        let rows = sqlx::query_as!(
+            Tag,
+            r#"select id, repository_id, manifest_id as artifact_id, name::text as "name!", pushed_at,
+                      last_pulled_at as pulled_at
+             from catalog.tags where manifest_id = any($1) order by pushed_at desc, id desc"#,
+            ids
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(grouped(rows, |tag| tag.artifact_id))
+    }
+
+    async fn references(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<ChildReference>>, Error> {
+        let rows = sqlx::query!(
+            r#"select c.parent_id, m.id as "child_id?", c.child_digest, c.platform, c.annotations, c.urls
+             from catalog.manifest_children c
+             left join catalog.manifests m
+               on m.repository_id = c.repository_id and m.digest = c.child_digest and m.deleted_at is null
+             where c.parent_id = any($1) order by c.parent_id, c.position"#,
+            ids
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let references = rows
+            .into_iter()
+            .map(|row| {
+                Ok(ChildReference {
+                    parent_id: row.parent_id,
+                    child_id: row.child_id,
+                    child_digest: stored_digest(&row.child_digest)?,
+                    platform: row.platform,
+                    annotations: row.annotations,
+                    urls: row.urls,
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok(grouped(references, |reference| reference.parent_id))
+    }
+
+    async fn accessories(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<Accessory>>, Error> {
+        let rows = sqlx::query!(
+            r#"select s.id as subject_id, s.digest as subject_digest, m.id, m.digest, m.total_size, m.artifact_type,
+                    m.pushed_at
+             from catalog.manifests s
+             join catalog.manifests m
+               on m.repository_id = s.repository_id and m.subject_digest = s.digest and m.deleted_at is null
+             where s.id = any($1) order by m.id"#,
+            ids
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let accessories = rows
+            .into_iter()
+            .map(|row| {
+                Ok(Accessory {
+                    id: row.id,
+                    artifact_id: row.id,
+                    subject_artifact_id: row.subject_id,
+                    subject_artifact_digest: stored_digest(&row.subject_digest)?,
+                    size: row.total_size,
+                    digest: stored_digest(&row.digest)?,
+                    kind: accessory_kind(row.artifact_type.as_deref()),
+                    created_at: row.pushed_at,
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok(grouped(accessories, |accessory| accessory.subject_artifact_id))
+    }
+}
+
+fn artifacts() -> Select {
+    Select::new(ROW, FROM).and_sql("r.deleted_at is null").and_sql("m.deleted_at is null")
+}
+
+fn accessory_kind(artifact_type: Option<&str>) -> &'static str {
+    match artifact_type {
+        Some("application/vnd.cncf.notary.signature") => "signature.notation",
+        Some("application/vnd.dev.cosign.artifact.sig.v1+json") => "signature.cosign",
+        Some(bundle) if bundle.starts_with("application/vnd.dev.sigstore.bundle") => "signature.cosign",
+        _ => "subject.accessory",
+    }
+}
+
+fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> i64) -> HashMap<i64, Vec<T>> {
+    let mut groups: HashMap<i64, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(key(&row)).or_default().push(row);
+    }
+    groups
+}

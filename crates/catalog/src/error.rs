@@ -1,0 +1,85 @@
+//! Outcomes a caller of the catalog can act on.
+
+use oci::{Digest, Tag};
+use uuid::Uuid;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("blob {0} is not in this repository")]
+    BlobUnknown(Digest),
+    #[error("blob {0} is used by a manifest of this repository; delete the manifest first")]
+    BlobInUse(Digest),
+    #[error("no upload {0} in this repository")]
+    UploadUnknown(Uuid),
+    #[error("the upload continues at byte {offset}")]
+    RangeInvalid { id: Uuid, offset: u64 },
+    #[error("the body has {received} bytes, {announced} were announced")]
+    SizeInvalid { announced: u64, received: u64 },
+    #[error("content is {actual}, not {claimed}")]
+    DigestMismatch { claimed: Digest, actual: Digest },
+    #[error("another request is writing to upload {0}")]
+    UploadBusy(Uuid),
+    #[error("too many open uploads; finish or cancel some, or wait until idle ones expire")]
+    TooManyUploads,
+    #[error("manifest {0} is not in this repository")]
+    ManifestUnknown(String),
+    #[error("{0}")]
+    ManifestInvalid(String),
+    #[error("the manifest names blobs that are not in this repository")]
+    ManifestBlobUnknown(Vec<Digest>),
+    #[error("manifest {child} is part of index {index}; delete the index first")]
+    ManifestInIndex { child: Digest, index: Digest },
+    #[error("{0}")]
+    Refused(String),
+    #[error("tag {0} is not in this repository")]
+    TagUnknown(Tag),
+    #[error("repository {0} is not known")]
+    RepositoryUnknown(String),
+    #[error("{0}")]
+    BadQuery(String),
+    #[error("tenancy refused")]
+    Tenancy(#[source] tenancy::Error),
+    #[error("the store is full")]
+    StoreFull,
+    #[error("the store failed")]
+    Store(#[source] std::io::Error),
+    #[error("catalog storage failed")]
+    Storage(#[source] database::Error),
+}
+
+impl From<database::Error> for Error {
+    fn from(err: database::Error) -> Self {
+        Self::Storage(err)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(err: sqlx::Error) -> Self {
+        Self::Storage(err.into())
+    }
+}
+
+impl From<tenancy::Error> for Error {
+    fn from(err: tenancy::Error) -> Self {
+        Self::Tenancy(err)
+    }
+}
+
+impl From<blobstore::Error> for Error {
+    fn from(err: blobstore::Error) -> Self {
+        match err {
+            blobstore::Error::Full => Self::StoreFull,
+            blobstore::Error::Io(source) => Self::Store(source),
+            blobstore::Error::Busy => Self::Store(std::io::Error::from(std::io::ErrorKind::WouldBlock)),
+        }
+    }
+}
+
+impl From<database::list::Error> for Error {
+    fn from(err: database::list::Error) -> Self {
+        match err {
+            database::list::Error::Database(err) => Self::Storage(err),
+            other => Self::BadQuery(other.to_string()),
+        }
+    }
+}

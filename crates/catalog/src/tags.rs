@@ -1,0 +1,246 @@
+//! Tags: listing, removing, and the history of what each one named.
+//!
+//! A history row is written in the transaction of the change, under the repository's lock, so that "from" and
+//! "to" are exact.
+
+use chrono::{DateTime, Utc};
+use database::list::{self, Columns, Page, Query, Select};
+use database::{Database, Tx};
+use identity::Caller;
+use oci::{Digest, RepositoryName};
+use tenancy::{DeleteTag, ListTags, Permit};
+
+use crate::manifests::{lock_repository, stored_digest};
+use crate::{Error, Place, Pull, retrying};
+
+/// A tag in a list.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Tag {
+    pub id: i64,
+    pub repository_id: i64,
+    /// The artifact the tag names.
+    pub artifact_id: i64,
+    pub name: String,
+    pub pushed_at: DateTime<Utc>,
+    pub pulled_at: Option<DateTime<Utc>>,
+}
+
+/// What a list of tags may be filtered and sorted by.
+const COLUMNS: Columns = Columns::new(
+    &[
+        list::integer("id", "t.id").sortable(),
+        list::text("name", "t.name").sortable(),
+        list::integer("repository_id", "t.repository_id").sortable(),
+        list::integer("artifact_id", "t.manifest_id").sortable(),
+        list::time("push_time", "t.pushed_at").sortable(),
+        list::time("pull_time", "t.last_pulled_at").sortable(),
+    ],
+    "t.pushed_at desc",
+    "t.id desc",
+);
+
+/// Tags. Clone freely.
+#[derive(Clone)]
+pub struct Tags {
+    database: Database,
+}
+
+impl Tags {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Names in byte order after `last`, at most `limit`. One more is looked up to know whether there are more.
+    pub async fn names(
+        &self,
+        pull: &Pull,
+        last: Option<&str>,
+        limit: i64,
+    ) -> Result<(Vec<String>, bool), Error> {
+        let rows = sqlx::query_scalar!(
+            r#"select t.name as "name?" from catalog.repositories r
+             left join lateral (
+                 select name from catalog.tags
+                 where repository_id = r.id and name > $3 collate "C"
+                 order by name limit $4) t on true
+             where r.project_id = $1 and r.path = $2 and r.deleted_at is null
+             order by t.name"#,
+            pull.place.project.0,
+            pull.place.repository.as_str(),
+            last.unwrap_or(""),
+            limit + 1
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        if rows.is_empty() {
+            return Err(Error::RepositoryUnknown(pull.place.repository.to_string()));
+        }
+        let mut names: Vec<String> = rows.into_iter().flatten().collect();
+        let more = names.len() as i64 > limit;
+        names.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok((names, more))
+    }
+
+    /// The tags of one artifact.
+    pub async fn list(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        query: &Query,
+    ) -> Result<Page<Tag>, Error> {
+        let manifest = sqlx::query_scalar!(
+            "select m.id from catalog.repositories r
+             join catalog.manifests m on m.repository_id = r.id and m.digest = $3 and m.deleted_at is null
+             where r.project_id = $1 and r.path = $2 and r.deleted_at is null",
+            permit.project.0,
+            repository.as_str(),
+            digest.to_bytes()
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
+        let select = Select::new(
+            "t.id, t.repository_id, t.manifest_id as artifact_id, t.name::text as name, t.pushed_at,
+             t.last_pulled_at as pulled_at",
+            "catalog.tags t",
+        )
+        .and("t.manifest_id = ", manifest);
+        Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
+    }
+
+    /// Removes one tag of one artifact.
+    pub async fn delete(
+        &self,
+        permit: &Permit<DeleteTag>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &oci::Tag,
+    ) -> Result<(), Error> {
+        let place = Place { project: permit.project, repository: repository.clone() };
+        retrying(|| async {
+            let mut tx = self.database.begin().await?;
+            let unknown = || Error::TagUnknown(tag.clone());
+            let repository = lock_repository(&mut tx, &place).await?.ok_or_else(unknown)?;
+            let removed =
+                remove(&mut tx, &permit.caller, &place, repository, tag).await?.ok_or_else(unknown)?;
+            if removed != *digest {
+                // The tag exists, but on another artifact: nothing is committed.
+                return Err(unknown());
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Removes a tag of a locked repository; returns what it named, or `None` when there is no such tag.
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    caller: &Caller,
+    place: &Place,
+    repository: i64,
+    tag: &oci::Tag,
+) -> Result<Option<Digest>, Error> {
+    let digest = sqlx::query_scalar!(
+        "delete from catalog.tags t using catalog.manifests m
+         where t.repository_id = $1 and t.name = $2 and m.id = t.manifest_id returning m.digest",
+        repository,
+        tag.as_str()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(digest) = digest else {
+        return Ok(None);
+    };
+    let digest = stored_digest(&digest)?;
+    history(tx, caller, repository, &[tag.to_string()], HistoryAction::Delete, Some(&digest), None).await?;
+    sqlx::query!("update catalog.repositories set updated_at = now() where id = $1", repository)
+        .execute(&mut **tx)
+        .await?;
+    let name = format!("{}:{tag}", place.repository);
+    trail(
+        tx,
+        caller,
+        place,
+        "tag_delete",
+        audit::Object { kind: "tag", id: digest.to_string(), name: &name },
+    )
+    .await?;
+    Ok(Some(digest))
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum HistoryAction {
+    Create,
+    Move,
+    Delete,
+}
+
+impl HistoryAction {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Move => "move",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One history row per tag name, in one statement.
+pub(crate) async fn history(
+    tx: &mut Tx,
+    caller: &Caller,
+    repository: i64,
+    names: &[String],
+    action: HistoryAction,
+    from: Option<&Digest>,
+    to: Option<&Digest>,
+) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let actor = caller.actor();
+    sqlx::query!(
+        "insert into catalog.tag_history
+             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
+         select $1, name, $3, $4, $5, $6, $7, $8, $9 from unnest($2::text[]) as n(name)",
+        repository,
+        names,
+        action.as_str(),
+        from.map(Digest::to_bytes),
+        to.map(Digest::to_bytes),
+        actor.kind,
+        actor.id,
+        actor.name,
+        caller.origin.client
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Appends one act of this crate to the trail, in the caller's transaction.
+pub(crate) async fn trail(
+    tx: &mut Tx,
+    caller: &Caller,
+    place: &Place,
+    action: &'static str,
+    object: audit::Object<'_>,
+) -> Result<(), Error> {
+    audit::append(
+        tx,
+        &audit::Entry {
+            actor: caller.actor(),
+            action,
+            object,
+            project: Some(place.project.0),
+            outcome: audit::Outcome::Done,
+            origin: &caller.origin,
+            changed: &[],
+        },
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,623 @@
+//! Upload sessions: the only way bytes enter the registry.
+//!
+//! A session is (project, repository path, account, offset, store state) in one row. It survives a restart,
+//! and nothing lives in memory between two requests. Requests on one session are made exclusive by the blob
+//! store's writer, which dies with its process; the row is read again once the writer is held.
+//!
+//! Invariant: `offset_bytes` never exceeds the bytes the blob store has acknowledged.
+
+use std::time::Duration;
+
+use blobstore::{AppendError, Appended, BlobStore, Key, UploadState, Writer};
+use bytes::Bytes;
+use database::{Database, Tx};
+use futures_util::Stream;
+use oci::{Algorithm, Digest};
+use queue::{JobContext, JobError};
+use serde::{Deserialize, Serialize};
+use tenancy::Tenancy;
+use uuid::Uuid;
+
+use crate::{Blob, Config, Error, Place, Pull, Push, retrying};
+
+/// How often a request that is still receiving bytes tells the row that it lives, so that a long transfer is
+/// not taken for a forgotten session.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// What the client is told about a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub id: Uuid,
+    /// Bytes stored so far.
+    pub offset: u64,
+}
+
+/// First and last byte of a chunk, from `Content-Range`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// A request body with what the request said about it.
+pub struct Body<S> {
+    pub bytes: S,
+    /// `Content-Length`, when there is one.
+    pub length: Option<u64>,
+    pub range: Option<ChunkRange>,
+}
+
+impl<S> Body<S> {
+    /// The number of bytes this body must have, if the request says so.
+    fn announced(&self) -> Option<u64> {
+        match self.range {
+            // A range whose length disagrees with Content-Length fails when the bytes are counted.
+            Some(range) => Some((range.last - range.first).saturating_add(1)),
+            None => self.length,
+        }
+    }
+}
+
+/// Upload sessions. Clone freely.
+#[derive(Clone)]
+pub struct Uploads {
+    database: Database,
+    store: BlobStore,
+    tenancy: Tenancy,
+    config: Config,
+}
+
+/// A session's row, as far as requests need it.
+struct Row {
+    offset: u64,
+    state: UploadState,
+}
+
+impl Uploads {
+    pub(crate) fn new(database: Database, store: BlobStore, tenancy: Tenancy, config: Config) -> Self {
+        Self { database, store, tenancy, config }
+    }
+
+    /// Opens a session. `algorithm` is what the running hash computes; the finish may name another one, which
+    /// costs a second reading of the bytes.
+    pub async fn start(&self, push: &Push, algorithm: Algorithm) -> Result<Session, Error> {
+        let id = Uuid::new_v4();
+        let state = UploadState::new(algorithm).to_bytes();
+        let (actor_kind, actor_id) = actor(push);
+        let opened = sqlx::query!(
+            "insert into catalog.upload_sessions (id, project_id, path, actor_kind, actor_id, store_state)
+             select $1, $2, $3, $4, $5, $6
+             where (select count(*) from catalog.upload_sessions where actor_kind = $4 and actor_id = $5) < $7",
+            id,
+            push.place.project.0,
+            push.place.repository.as_str(),
+            actor_kind,
+            actor_id,
+            state,
+            self.config.uploads_per_account_max,
+        )
+        .execute(self.database.pool())
+        .await?;
+        if opened.rows_affected() == 0 {
+            return Err(Error::TooManyUploads);
+        }
+        Ok(Session { id, offset: 0 })
+    }
+
+    /// Where the session stands.
+    pub async fn status(&self, push: &Push, id: Uuid) -> Result<Session, Error> {
+        let row = self.row(push, id).await?;
+        Ok(Session { id, offset: row.offset })
+    }
+
+    /// When the session was opened, for those who may use it: an upload may be finished with a token that
+    /// ended after that moment.
+    pub async fn opened_at(
+        &self,
+        actor_id: i64,
+        repository: &oci::RepositoryName,
+        id: Uuid,
+    ) -> Result<Option<chrono::DateTime<chrono::Utc>>, Error> {
+        Ok(sqlx::query_scalar!(
+            "select created_at from catalog.upload_sessions
+             where id = $1 and path = $2 and actor_kind = 'user' and actor_id = $3",
+            id,
+            repository.as_str(),
+            actor_id
+        )
+        .fetch_optional(self.database.pool())
+        .await?)
+    }
+
+    /// Appends a chunk (with a range) or a stream (without).
+    ///
+    /// A chunk is taken whole or not at all: a torn one leaves the offset where it was. Of a stream that breaks
+    /// off, what arrived is kept, and `status` says where to go on.
+    pub async fn append<S, E>(&self, push: &Push, id: Uuid, body: Body<S>) -> Result<Session, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let (mut writer, row) = self.claim(push, id).await?;
+        let state = self.receive(&mut writer, id, row, body).await?;
+        Ok(Session { id, offset: state.offset })
+    }
+
+    /// Takes the last bytes, if any, and turns the session into a blob of the repository.
+    ///
+    /// The bytes are durable, under a key never used before, before any row says so. So a crash at any line
+    /// leaves at worst bytes nobody refers to; and a collector that is deleting the same digest can only hit
+    /// the old key. On a digest mismatch the session is discarded.
+    pub async fn finish<S, E>(
+        &self,
+        push: &Push,
+        id: Uuid,
+        claimed: &Digest,
+        body: Body<S>,
+    ) -> Result<Blob, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let (mut writer, row) = self.claim(push, id).await?;
+        let state = self.receive(&mut writer, id, row, body).await?;
+        let actual = match writer.digest(&state, claimed.algorithm()).await {
+            Ok(actual) => actual,
+            Err(err) => return Err(self.append_failed(id, err).await),
+        };
+        if actual != *claimed {
+            drop(writer);
+            self.drop_session(id).await?;
+            return Err(Error::DigestMismatch { claimed: claimed.clone(), actual });
+        }
+        let key = writer.publish().await?;
+        let linked = retrying(|| self.link_upload(push, id, claimed, state.offset, &key)).await;
+        if linked.is_err() {
+            // The bytes have no row. The collector's orphan sweep would find them much later.
+            self.bury(&key).await;
+        }
+        linked?;
+        Ok(Blob { digest: claimed.clone(), size: state.offset, key })
+    }
+
+    /// Ends the session and removes its bytes.
+    pub async fn cancel(&self, push: &Push, id: Uuid) -> Result<(), Error> {
+        self.row(push, id).await?;
+        self.drop_session(id).await
+    }
+
+    /// Makes a blob of another repository visible in this one, without moving a byte.
+    ///
+    /// `from` is the proof for the source. Without it, any repository that the caller may pull will do. `None`
+    /// when there is no such blob there: the client then uploads.
+    pub async fn mount(
+        &self,
+        push: &Push,
+        digest: &Digest,
+        from: Option<&Pull>,
+    ) -> Result<Option<Blob>, Error> {
+        let found = match from {
+            Some(pull) => self.mountable(&pull.place, digest).await?,
+            None => self.mountable_anywhere(push, digest).await?,
+        };
+        if !found {
+            return Ok(None);
+        }
+        retrying(|| self.link_mount(push, digest)).await
+    }
+
+    /// The writer and the row as it is once the writer is held.
+    async fn claim(&self, push: &Push, id: Uuid) -> Result<(Writer, Row), Error> {
+        // Look first: an id that does not exist must not leave a file behind.
+        self.row(push, id).await?;
+        let writer = match self.store.writer(id).await {
+            Ok(writer) => writer,
+            Err(blobstore::Error::Busy) => return Err(Error::UploadBusy(id)),
+            Err(other) => return Err(other.into()),
+        };
+        let row = match self.row(push, id).await {
+            Ok(row) => row,
+            Err(err @ Error::UploadUnknown(_)) => {
+                // Cancelled or finished while we waited; the writer may have made an empty file anew.
+                drop(writer);
+                self.store.discard(id).await?;
+                return Err(err);
+            }
+            Err(err) => return Err(err),
+        };
+        Ok((writer, row))
+    }
+
+    async fn receive<S, E>(
+        &self,
+        writer: &mut Writer,
+        id: Uuid,
+        row: Row,
+        body: Body<S>,
+    ) -> Result<UploadState, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        if let Some(range) = body.range
+            && range.first != row.offset
+        {
+            return Err(Error::RangeInvalid { id, offset: row.offset });
+        }
+        let announced = body.announced();
+        if announced == Some(0) {
+            return Ok(row.state);
+        }
+        let before = row.state.clone();
+        let appended = {
+            let append = writer.append(row.state, body.bytes, announced);
+            let mut append = std::pin::pin!(append);
+            loop {
+                tokio::select! {
+                    done = &mut append => break done,
+                    () = tokio::time::sleep(HEARTBEAT) => self.touch(id).await,
+                }
+            }
+        };
+        let Appended { state, received, interrupted, over_limit } = match appended {
+            Ok(appended) => appended,
+            Err(err) => return Err(self.append_failed(id, err).await),
+        };
+        let torn = over_limit || announced.is_some_and(|announced| received != announced);
+        if torn && (body.range.is_some() || over_limit) {
+            writer.rewind(&before).await.map_err(|err| store_error(id, err))?;
+            return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
+        }
+        self.advance(id, row.offset, &state).await?;
+        if torn || interrupted.is_some() {
+            return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
+        }
+        Ok(state)
+    }
+
+    async fn row(&self, push: &Push, id: Uuid) -> Result<Row, Error> {
+        let (actor_kind, actor_id) = actor(push);
+        let found = sqlx::query!(
+            "select offset_bytes, store_state from catalog.upload_sessions
+             where id = $1 and project_id = $2 and path = $3 and actor_kind = $4 and actor_id = $5",
+            id,
+            push.place.project.0,
+            push.place.repository.as_str(),
+            actor_kind,
+            actor_id
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or(Error::UploadUnknown(id))?;
+        let Ok(state) = UploadState::from_bytes(&found.store_state) else {
+            tracing::error!(upload = %id, "the session's store state cannot be read; the session is dropped");
+            self.drop_session(id).await?;
+            return Err(Error::UploadUnknown(id));
+        };
+        Ok(Row { offset: found.offset_bytes as u64, state })
+    }
+
+    /// The row follows the bytes. Rows affected are checked: the session may have been cancelled meanwhile.
+    async fn advance(&self, id: Uuid, from: u64, state: &UploadState) -> Result<(), Error> {
+        let advanced = sqlx::query!(
+            "update catalog.upload_sessions
+             set offset_bytes = $3, store_state = $4, last_write_at = now()
+             where id = $1 and offset_bytes = $2",
+            id,
+            from as i64,
+            state.offset as i64,
+            state.to_bytes()
+        )
+        .execute(self.database.pool())
+        .await?;
+        if advanced.rows_affected() == 0 { Err(Error::UploadUnknown(id)) } else { Ok(()) }
+    }
+
+    async fn touch(&self, id: Uuid) {
+        let touched =
+            sqlx::query!("update catalog.upload_sessions set last_write_at = now() where id = $1", id)
+                .execute(self.database.pool())
+                .await;
+        if let Err(err) = touched {
+            // The transfer goes on; the database may be back long before the session is due.
+            tracing::warn!(upload = %id, error = %err, "could not renew the upload session");
+        }
+    }
+
+    async fn append_failed(&self, id: Uuid, err: AppendError) -> Error {
+        if matches!(err, AppendError::Lost) {
+            tracing::warn!(upload = %id, "the store has fewer bytes than were acknowledged; the session is dropped");
+            if let Err(err) = self.drop_session(id).await {
+                return err;
+            }
+        }
+        store_error(id, err)
+    }
+
+    async fn drop_session(&self, id: Uuid) -> Result<(), Error> {
+        sqlx::query!("delete from catalog.upload_sessions where id = $1", id)
+            .execute(self.database.pool())
+            .await?;
+        self.store.discard(id).await?;
+        Ok(())
+    }
+
+    async fn link_upload(
+        &self,
+        push: &Push,
+        id: Uuid,
+        digest: &Digest,
+        size: u64,
+        key: &Key,
+    ) -> Result<(), Error> {
+        let mut tx = self.database.begin().await?;
+        place_blob(&mut tx, digest, size, key).await?;
+        let charge = link_blob(&mut tx, &push.place, digest, size).await?;
+        let closed =
+            sqlx::query!("delete from catalog.upload_sessions where id = $1", id).execute(&mut *tx).await?;
+        if closed.rows_affected() == 0 {
+            return Err(Error::UploadUnknown(id));
+        }
+        self.charge(&mut tx, &push.place, charge).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn link_mount(&self, push: &Push, digest: &Digest) -> Result<Option<Blob>, Error> {
+        let mut tx = self.database.begin().await?;
+        // Renews the promise and waits for a collector that holds the row.
+        let touched = sqlx::query!(
+            "update catalog.blobs set last_touch = clock_timestamp()
+             where digest = $1 and state = 'live' returning size, location",
+            digest.to_bytes()
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(touched) = touched else {
+            return Ok(None);
+        };
+        let size = touched.size as u64;
+        let charge = link_blob(&mut tx, &push.place, digest, size).await?;
+        self.charge(&mut tx, &push.place, charge).await?;
+        tx.commit().await?;
+        Ok(Some(Blob { digest: digest.clone(), size, key: Key::from_stored(touched.location) }))
+    }
+
+    async fn mountable(&self, source: &Place, digest: &Digest) -> Result<bool, Error> {
+        Ok(sqlx::query_scalar!(
+            r#"select exists (
+                 select 1 from catalog.repositories r
+                 join catalog.repository_blobs l on l.repository_id = r.id and l.digest = $3
+                 join catalog.blobs b on b.digest = l.digest and b.state = 'live'
+                 where r.project_id = $1 and r.path = $2 and r.deleted_at is null) as "found!""#,
+            source.project.0,
+            source.repository.as_str(),
+            digest.to_bytes()
+        )
+        .fetch_one(self.database.pool())
+        .await?)
+    }
+
+    /// Any repository the caller may pull from. The candidates are bounded: a base layer may be in thousands
+    /// of projects, and looking at a few of them is enough to be useful.
+    async fn mountable_anywhere(&self, push: &Push, digest: &Digest) -> Result<bool, Error> {
+        let candidates = sqlx::query_scalar!(
+            "select distinct r.project_id from catalog.repository_blobs l
+             join catalog.repositories r on r.id = l.repository_id and r.deleted_at is null
+             join catalog.blobs b on b.digest = l.digest and b.state = 'live'
+             where l.digest = $1 limit 100",
+            digest.to_bytes()
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        if candidates.is_empty() {
+            return Ok(false);
+        }
+        let candidates: Vec<_> = candidates.into_iter().map(tenancy::ProjectId).collect();
+        Ok(self.tenancy.may_pull_any(&push.caller.principal, &candidates).await?)
+    }
+
+    async fn charge(&self, tx: &mut Tx, place: &Place, bytes: i64) -> Result<(), Error> {
+        if bytes != 0 {
+            self.tenancy.quota_charge(tx, place.project, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a key that no row names to the collector.
+    async fn bury(&self, key: &Key) {
+        let buried = sqlx::query!(
+            "insert into catalog.dead_objects (key) values ($1) on conflict do nothing",
+            key.as_str()
+        )
+        .execute(self.database.pool())
+        .await;
+        if let Err(err) = buried {
+            tracing::warn!(key = key.as_str(), error = %err, "bytes without a row stay until the orphan sweep");
+        }
+    }
+
+    /// The job: removes forgotten sessions and the bytes nobody refers to.
+    pub async fn expire(&self, _job: Expire, ctx: JobContext) -> Result<(), JobError> {
+        let removed = self.remove_forgotten(|| ctx.cancelled()).await.map_err(JobError::retry)?;
+        if removed.sessions + removed.objects > 0 {
+            tracing::info!(
+                sessions = removed.sessions,
+                objects = removed.objects,
+                "removed forgotten uploads and unreferenced bytes"
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes forgotten sessions and the bytes nobody refers to, in batches, until `cancelled` says so.
+    pub async fn remove_forgotten(&self, cancelled: impl Fn() -> bool) -> Result<Removed, Error> {
+        let mut removed = Removed::default();
+        while !cancelled() {
+            match self.expire_sessions().await? {
+                0 => break,
+                batch => removed.sessions += batch,
+            }
+        }
+        while !cancelled() {
+            match self.remove_dead_objects().await? {
+                0 => break,
+                batch => removed.objects += batch,
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn expire_sessions(&self) -> Result<u64, Error> {
+        // Rows go first and leave a note for the bytes, so that no crash in between forgets them.
+        let expired = sqlx::query!(
+            "with due as (
+                 select id from catalog.upload_sessions
+                 where last_write_at < now() - make_interval(hours => $1)
+                    or (offset_bytes = 0 and last_write_at < now() - make_interval(mins => $2))
+                 limit 500 for update skip locked
+             ), gone as (
+                 delete from catalog.upload_sessions s using due where s.id = due.id returning s.id
+             )
+             insert into catalog.dead_objects (key) select $3 || id::text from gone on conflict do nothing",
+            self.config.upload_hours_max as i32,
+            self.config.upload_empty_minutes_max as i32,
+            UPLOAD_PREFIX
+        )
+        .execute(self.database.pool())
+        .await?;
+        Ok(expired.rows_affected())
+    }
+
+    async fn remove_dead_objects(&self) -> Result<u64, Error> {
+        let keys = sqlx::query_scalar!("select key from catalog.dead_objects order by queued_at limit 500")
+            .fetch_all(self.database.pool())
+            .await?;
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut objects = Vec::new();
+        for key in &keys {
+            match key.strip_prefix(UPLOAD_PREFIX).map(Uuid::parse_str) {
+                Some(Ok(id)) => self.store.discard(id).await?,
+                _ => objects.push(Key::from_stored(key.clone())),
+            }
+        }
+        self.store.delete(&objects).await?;
+        sqlx::query!("delete from catalog.dead_objects where key = any($1)", &keys)
+            .execute(self.database.pool())
+            .await?;
+        Ok(keys.len() as u64)
+    }
+}
+
+/// What one run of the expiry removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub sessions: u64,
+    pub objects: u64,
+}
+
+/// Marks a key in `dead_objects` as the bytes of an upload session.
+const UPLOAD_PREFIX: &str = "upload:";
+
+/// The job that removes forgotten upload sessions and dead objects. Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Expire {}
+
+impl queue::Job for Expire {
+    const KIND: &'static str = "catalog.expire_uploads";
+    const UNIQUE: bool = true;
+}
+
+/// The account a session belongs to. Id 0 is nobody: an anonymous caller never gets a push proof, and if one
+/// ever did, it would share sessions with nobody who has a name.
+fn actor(push: &Push) -> (&'static str, i64) {
+    match push.caller.user() {
+        Some(user) => ("user", user.id.0),
+        None => ("anonymous", 0),
+    }
+}
+
+fn store_error(id: Uuid, err: AppendError) -> Error {
+    match err {
+        AppendError::Lost => Error::UploadUnknown(id),
+        AppendError::Full => Error::StoreFull,
+        AppendError::Io(source) => Error::Store(source),
+    }
+}
+
+/// Records durable bytes. A row that is not live takes our key; otherwise another writer was first and ours
+/// becomes a dead object. Keys are never reused, so neither can hit the other.
+async fn place_blob(tx: &mut Tx, digest: &Digest, size: u64, key: &Key) -> Result<(), Error> {
+    let location = sqlx::query_scalar!(
+        "with damaged as (
+             insert into catalog.dead_objects (key)
+             select location from catalog.blobs where digest = $1 and state = 'damaged'
+             on conflict do nothing
+         )
+         insert into catalog.blobs as b (digest, size, location) values ($1, $2, $3)
+         on conflict (digest) do update set
+             location = case when b.state = 'live' then b.location else excluded.location end,
+             size = excluded.size, state = 'live', last_touch = clock_timestamp()
+         returning location",
+        digest.to_bytes(),
+        size as i64,
+        key.as_str()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if location != key.as_str() {
+        sqlx::query!(
+            "insert into catalog.dead_objects (key) values ($1) on conflict do nothing",
+            key.as_str()
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Links the blob to the repository; returns the bytes to charge to the project.
+async fn link_blob(tx: &mut Tx, place: &Place, digest: &Digest, size: u64) -> Result<i64, Error> {
+    let repository = repository_id(tx, place).await?;
+    let charge = sqlx::query_scalar!(
+        r#"select catalog.link_blob($1, $2, $3, $4) as "charge!""#,
+        place.project.0,
+        repository,
+        digest.to_bytes(),
+        size as i64
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(charge)
+}
+
+/// The repository's row, made when it is the first thing to arrive. The row is kept from being deleted until
+/// the transaction ends: what is acknowledged must not land in a repository that is gone.
+pub(crate) async fn repository_id(tx: &mut Tx, place: &Place) -> Result<i64, Error> {
+    loop {
+        let found = sqlx::query_scalar!(
+            "select id from catalog.repositories
+             where project_id = $1 and path = $2 and deleted_at is null for key share",
+            place.project.0,
+            place.repository.as_str()
+        )
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        let made = sqlx::query_scalar!(
+            "insert into catalog.repositories (project_id, path) values ($1, $2) on conflict do nothing returning id",
+            place.project.0,
+            place.repository.as_str()
+        )
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(id) = made {
+            return Ok(id);
+        }
+        // Somebody else made it and has committed by now, else we would still be waiting.
+    }
+}

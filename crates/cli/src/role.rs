@@ -1,0 +1,25 @@
+//! The roles a process can have. A role, its crate and its section of the configuration share one name.
+
+/// One service of the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Registry,
+    Auth,
+    Projects,
+    Worker,
+}
+
+impl Role {
+    /// What `hythe serve` runs.
+    pub const ALL_IN_ONE: [Role; 4] = [Role::Registry, Role::Auth, Role::Projects, Role::Worker];
+
+    /// The name of the crate, the section and, one day, the subcommand.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Registry => "registry",
+            Role::Auth => "auth",
+            Role::Projects => "projects",
+            Role::Worker => "worker",
+        }
+    }
+}

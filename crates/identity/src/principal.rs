@@ -1,0 +1,199 @@
+//! Who is asking: users, principals, callers, and what was presented to prove it.
+//!
+//! A `Principal` exists only after `Identity::authenticate`, a verified token or an exchanged refresh token.
+//! Nothing here decides what a principal may do in a project; that is `tenancy`.
+//!
+//! Invariant: presented secrets live in `sealed::Secret`, and `Presented` has no `Debug`, so no log can show them.
+
+use audit::{Actor, Origin};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sealed::Secret;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Number of a user, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+pub struct UserId(pub i64);
+
+impl std::fmt::Display for UserId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A person who proved to be themselves, as known at that moment (at most five seconds ago).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    /// User name as stored, not as typed.
+    pub name: String,
+    /// Whether the user is a system administrator. Decided now, never read from a token.
+    pub sysadmin: bool,
+    /// The user's epoch this value was read under; see [`crate::epochs`].
+    pub epoch: i64,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody in particular: no credentials were presented.
+    Anonymous,
+    /// A person.
+    User(User),
+}
+
+impl Principal {
+    /// The user, unless the principal is anonymous.
+    pub fn user(&self) -> Option<&User> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Anonymous => None,
+        }
+    }
+
+    /// Whether the principal is a system administrator.
+    pub fn is_sysadmin(&self) -> bool {
+        self.user().is_some_and(|user| user.sysadmin)
+    }
+
+    /// Whether nobody signed in.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Anonymous)
+    }
+
+    /// The principal as the audit trail names it.
+    pub fn actor(&self) -> Actor<'_> {
+        match self {
+            Self::Anonymous => Actor { kind: "anonymous", id: None, name: "" },
+            Self::User(user) => Actor { kind: "user", id: Some(user.id.0), name: &user.name },
+        }
+    }
+}
+
+/// A principal together with where the request came from: the first argument of every act.
+#[derive(Clone)]
+pub struct Caller {
+    pub principal: Principal,
+    pub origin: Origin,
+}
+
+impl Caller {
+    /// Joins a principal and the origin of its request.
+    pub fn new(principal: Principal, origin: Origin) -> Self {
+        Self { principal, origin }
+    }
+
+    /// The caller as the audit trail names it.
+    pub fn actor(&self) -> Actor<'_> {
+        self.principal.actor()
+    }
+
+    /// Whether the caller is a system administrator.
+    pub fn is_sysadmin(&self) -> bool {
+        self.principal.is_sysadmin()
+    }
+
+    /// The user behind the call, unless anonymous.
+    pub fn user(&self) -> Option<&User> {
+        self.principal.user()
+    }
+
+    /// The caller when it is a system administrator; `Unauthenticated` for nobody, `Forbidden` for anybody else.
+    pub fn require_sysadmin(&self) -> Result<&User, Error> {
+        match self.user() {
+            None => Err(Error::Unauthenticated),
+            Some(user) if user.sysadmin => Ok(user),
+            Some(_) => Err(Error::Forbidden),
+        }
+    }
+}
+
+/// Credentials as they arrived, not yet checked.
+pub enum Presented {
+    /// No `Authorization` header.
+    Nothing,
+    /// User name and password.
+    Basic { username: String, password: Secret },
+    /// The text after `Bearer`.
+    Bearer(String),
+    /// A header was sent and could not be understood. Never the same as no header: it is refused.
+    Malformed,
+}
+
+impl Presented {
+    /// Reads the value of an `Authorization` header (RFC 7617, RFC 6750). The scheme ignores case; the user
+    /// name ends at the first colon and the password is taken exactly as sent.
+    pub fn from_header(value: Option<&str>) -> Self {
+        let Some(value) = value else { return Self::Nothing };
+        let Some((scheme, rest)) = value.trim().split_once(' ') else { return Self::Malformed };
+        let rest = rest.trim();
+        if rest.is_empty() {
+            return Self::Malformed;
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self::Bearer(rest.to_owned());
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Self::Malformed;
+        }
+        Self::basic(rest).unwrap_or(Self::Malformed)
+    }
+
+    /// User name and password of a form.
+    pub fn password(username: impl Into<String>, password: String) -> Self {
+        Self::Basic { username: username.into(), password: Secret::new(password.into_bytes()) }
+    }
+
+    fn basic(encoded: &str) -> Option<Self> {
+        let decoded = Secret::new(STANDARD.decode(encoded).ok()?);
+        let (username, password) = decoded.expose_str()?.split_once(':')?;
+        Some(Self::Basic {
+            username: username.to_owned(),
+            password: Secret::new(password.as_bytes().to_vec()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(value: Option<&str>) -> String {
+        match Presented::from_header(value) {
+            Presented::Nothing => "nothing".to_owned(),
+            Presented::Malformed => "malformed".to_owned(),
+            Presented::Bearer(token) => format!("bearer {token}"),
+            Presented::Basic { username, password } => {
+                format!("basic {username} {}", password.expose_str().unwrap_or("?"))
+            }
+        }
+    }
+
+    #[test]
+    fn authorization_headers() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let cases = [
+            (None, "nothing"),
+            (Some(String::new()), "malformed"),
+            (Some("Basic".to_owned()), "malformed"),
+            (Some("Basic  ".to_owned()), "malformed"),
+            (Some("Basic !!!".to_owned()), "malformed"),
+            (Some(basic("nocolon")), "malformed"),
+            (Some(format!("Basic {}", STANDARD.encode([0xff, b':', 0xfe]))), "malformed"),
+            (Some("Digest abc".to_owned()), "malformed"),
+            (Some(basic("alice:a:b ")), "basic alice a:b "),
+            (Some(basic("alice:")), "basic alice "),
+            (Some(basic("alice:ünï")), "basic alice ünï"),
+            (Some(basic("a:b").replace("Basic", "bASIC ")), "basic a b"),
+            (Some("bearer abc.def".to_owned()), "bearer abc.def"),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(shown(header.as_deref()), expected, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Artifacts over REST.
+//!
+//! Flags of features that do not exist yet are accepted and show nothing.
+
+use actix_web::HttpResponse;
+use catalog::{Accessory, Artifact, ArtifactFlags, ChildReference};
+use serde::Serialize;
+use serde_json::Value;
+use tenancy::{DeleteArtifact, ListArtifacts, ReadArtifact};
+
+use crate::answer::{Time, done, json, or_never};
+use crate::context::Context;
+use crate::error::Failure;
+use crate::params::Params;
+use crate::tags::TagOutput;
+
+#[derive(Serialize)]
+struct ArtifactOutput {
+    id: i64,
+    #[serde(rename = "type")]
+    kind: String,
+    media_type: String,
+    manifest_media_type: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    artifact_type: String,
+    project_id: i64,
+    repository_id: i64,
+    repository_name: String,
+    digest: String,
+    size: i64,
+    push_time: Time,
+    #[serde(serialize_with = "or_never")]
+    pull_time: Option<Time>,
+    #[serde(skip_serializing_if = "nothing")]
+    extra_attrs: Value,
+    #[serde(skip_serializing_if = "nothing")]
+    annotations: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    references: Vec<ReferenceOutput>,
+    /// `null` for none, as clients know it.
+    tags: Option<Vec<TagOutput>>,
+    accessories: Option<Vec<AccessoryOutput>>,
+}
+
+#[derive(Serialize)]
+struct ReferenceOutput {
+    parent_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child_id: Option<i64>,
+    child_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    urls: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct AccessoryOutput {
+    id: i64,
+    artifact_id: i64,
+    subject_artifact_id: i64,
+    subject_artifact_digest: String,
+    subject_artifact_repo: String,
+    size: i64,
+    digest: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    icon: &'static str,
+    creation_time: Time,
+}
+
+/// Nothing worth sending: absent, or an empty object.
+fn nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn some(value: Option<Value>) -> Option<Value> {
+    value.filter(|value| !nothing(value) && value.as_array().is_none_or(|items| !items.is_empty()))
+}
+
+impl From<ChildReference> for ReferenceOutput {
+    fn from(reference: ChildReference) -> Self {
+        Self {
+            parent_id: reference.parent_id,
+            child_id: reference.child_id,
+            child_digest: reference.child_digest.to_string(),
+            platform: some(reference.platform),
+            annotations: some(reference.annotations),
+            urls: some(reference.urls),
+        }
+    }
+}
+
+fn accessory(accessory: Accessory, repository: &str) -> AccessoryOutput {
+    AccessoryOutput {
+        id: accessory.id,
+        artifact_id: accessory.artifact_id,
+        subject_artifact_id: accessory.subject_artifact_id,
+        subject_artifact_digest: accessory.subject_artifact_digest.to_string(),
+        subject_artifact_repo: repository.to_owned(),
+        size: accessory.size,
+        digest: accessory.digest.to_string(),
+        kind: accessory.kind,
+        icon: "",
+        creation_time: Time(accessory.created_at),
+    }
+}
+
+impl From<Artifact> for ArtifactOutput {
+    fn from(artifact: Artifact) -> Self {
+        let tags = artifact.tags.filter(|tags| !tags.is_empty());
+        let accessories = artifact.accessories.filter(|accessories| !accessories.is_empty());
+        Self {
+            id: artifact.id,
+            kind: artifact.kind,
+            media_type: artifact.media_type,
+            manifest_media_type: artifact.manifest_media_type,
+            artifact_type: artifact.artifact_type,
+            project_id: artifact.project_id,
+            repository_id: artifact.repository_id,
+            digest: artifact.digest.to_string(),
+            size: artifact.size,
+            push_time: Time(artifact.pushed_at),
+            pull_time: artifact.pulled_at.map(Time),
+            extra_attrs: artifact.facts,
+            annotations: artifact.annotations,
+            references: artifact.references.into_iter().map(ReferenceOutput::from).collect(),
+            tags: tags.map(|tags| tags.into_iter().map(TagOutput::from).collect()),
+            accessories: accessories
+                .map(|all| all.into_iter().map(|one| accessory(one, &artifact.path)).collect()),
+            repository_name: artifact.path,
+        }
+    }
+}
+
+/// What to show, with the defaults of the API. The other flags are only checked.
+fn flags(params: &Params) -> Result<ArtifactFlags, Failure> {
+    for later in [
+        "with_label",
+        "with_scan_overview",
+        "with_sbom_overview",
+        "with_immutable_status",
+        "with_inherited_accessory",
+        "with_signature",
+    ] {
+        params.flag(later)?;
+    }
+    Ok(ArtifactFlags {
+        tags: params.flag("with_tag")?.unwrap_or(true),
+        accessories: params.flag("with_accessory")?.unwrap_or(true),
+    })
+}
+
+pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListArtifacts>().await?;
+    let params = context.params()?;
+    let (query, flags) = (params.list_query()?, flags(&params)?);
+    let repository = context.repository(&permit)?;
+    let page = context.state.catalog.artifacts.list(&permit, &repository, &query, flags).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(ArtifactOutput::from).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn get(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ReadArtifact>().await?;
+    let flags = flags(&context.params()?)?;
+    let (repository, reference) = (context.repository(&permit)?, context.reference()?);
+    let artifact = context.state.catalog.artifacts.get(&permit, &repository, &reference, flags).await?;
+    Ok(json(&ArtifactOutput::from(artifact)))
+}
+
+pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<DeleteArtifact>().await?;
+    context.state.tenancy.require_writable().await?;
+    let (repository, reference) = (context.repository(&permit)?, context.reference()?);
+    context.state.catalog.artifacts.delete(&permit, &repository, &reference).await?;
+    Ok(done())
+}

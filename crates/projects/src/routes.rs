@@ -1,0 +1,139 @@
+//! Table of contents of the REST API: one line per operation. The table registers the handlers, so no route
+//! can exist outside it.
+//!
+//! Both slash forms of every path are registered; nothing normalises paths. A `{repository_name}` is one
+//! segment: slashes in it arrive percent-encoded (`context.rs`).
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+
+use crate::context::{Context, Credentials};
+use crate::error::Failure;
+use crate::{State, artifacts, members, meta, projects, repositories, tags, users};
+
+/// One operation of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Name of the operation.
+    pub id: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path with `{placeholders}` of one segment each, without a trailing slash.
+    pub path: &'static str,
+}
+
+type Handler = fn(Context) -> LocalBoxFuture<'static, Result<HttpResponse, Failure>>;
+
+macro_rules! routes {
+    ($($id:literal $method:literal $path:literal $credentials:ident $handler:path;)*) => {
+        /// Every operation this service answers.
+        pub const ROUTES: &[Route] = &[$(Route { id: $id, method: $method, path: $path }),*];
+
+        /// Beside each route: whether it looks at credentials, and what answers it.
+        const HANDLERS: &[(Credentials, Handler)] =
+            &[$((Credentials::$credentials, |context| Box::pin($handler(context)))),*];
+    };
+}
+
+routes! {
+    "getVersion" "GET" "/api/version" Ignored meta::version;
+    "getPing" "GET" "/api/v2.0/ping" Ignored meta::ping;
+    "getHealth" "GET" "/api/v2.0/health" Ignored meta::health;
+    "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
+    "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
+    "getCurrentUserPermissions" "GET" "/api/v2.0/users/current/permissions" Checked users::permissions;
+    "listProjects" "GET" "/api/v2.0/projects" Checked projects::list;
+    "headProject" "HEAD" "/api/v2.0/projects" Checked projects::head;
+    "createProject" "POST" "/api/v2.0/projects" Checked projects::create;
+    "getProject" "GET" "/api/v2.0/projects/{project_name_or_id}" Checked projects::get;
+    "updateProject" "PUT" "/api/v2.0/projects/{project_name_or_id}" Checked projects::update;
+    "deleteProject" "DELETE" "/api/v2.0/projects/{project_name_or_id}" Checked projects::delete;
+    "getProjectDeletable" "GET" "/api/v2.0/projects/{project_name_or_id}/_deletable" Checked projects::deletable;
+    "getProjectSummary" "GET" "/api/v2.0/projects/{project_name_or_id}/summary" Checked projects::summary;
+    "listProjectMembers" "GET" "/api/v2.0/projects/{project_name_or_id}/members" Checked members::list;
+    "createProjectMember" "POST" "/api/v2.0/projects/{project_name_or_id}/members" Checked members::create;
+    "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;
+    "updateProjectMember" "PUT" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::update;
+    "deleteProjectMember" "DELETE" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::delete;
+    "listAllRepositories" "GET" "/api/v2.0/repositories" Checked repositories::list_all;
+    "listRepositories" "GET" "/api/v2.0/projects/{project_name}/repositories" Checked repositories::list;
+    "getRepository" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}"
+        Checked repositories::get;
+    "updateRepository" "PUT" "/api/v2.0/projects/{project_name}/repositories/{repository_name}"
+        Checked repositories::update;
+    "deleteRepository" "DELETE" "/api/v2.0/projects/{project_name}/repositories/{repository_name}"
+        Checked repositories::delete;
+    "listArtifacts" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts"
+        Checked artifacts::list;
+    "getArtifact" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
+        Checked artifacts::get;
+    "deleteArtifact" "DELETE" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
+        Checked artifacts::delete;
+    "listTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"
+        Checked tags::list;
+    "deleteTag" "DELETE"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags/{tag_name}"
+        Checked tags::delete;
+}
+
+/// Registers the table on the service's own scope, with its own answers for everything else below it.
+pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>) {
+    let mut scope = web::scope("/api").app_data(state.clone());
+    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    // Routes of one path stand together in the table.
+    paths.dedup();
+    for path in paths {
+        let local = path.strip_prefix("/api").unwrap_or(path);
+        let mut resource = web::resource(vec![local.to_owned(), format!("{local}/")]);
+        let mut methods = Vec::new();
+        for (route, (credentials, handler)) in ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path) {
+            let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
+            methods.push(route.method);
+            resource = resource.route(web::method(method).to(
+                move |request: HttpRequest, payload: web::Payload| answer(*credentials, *handler, request, payload),
+            ));
+        }
+        let allow = methods.join(", ");
+        resource = resource.default_service(web::to(move || {
+            let failure = Failure::method_not_allowed(allow.clone());
+            async move { Err::<HttpResponse, _>(failure) }
+        }));
+        scope = scope.service(resource);
+    }
+    let nowhere = || async { Err::<HttpResponse, _>(Failure::not_found("the requested path does not exist")) };
+    config.service(scope.default_service(web::to(nowhere)));
+}
+
+async fn answer(
+    credentials: Credentials,
+    handler: Handler,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let context = Context::new(credentials, request, payload).await?;
+    handler(context).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_stands_once_and_paths_stand_together() {
+        let ids: HashSet<_> = ROUTES.iter().map(|route| route.id).collect();
+        assert_eq!(ids.len(), ROUTES.len());
+        let operations: HashSet<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        assert_eq!(operations.len(), ROUTES.len());
+        let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+        paths.dedup();
+        let distinct: HashSet<_> = paths.iter().collect();
+        assert_eq!(distinct.len(), paths.len(), "routes of one path have to stand together");
+        for route in ROUTES {
+            assert!(route.path.starts_with("/api/") && !route.path.ends_with('/'), "{}", route.path);
+            assert!(Method::from_bytes(route.method.as_bytes()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Jobs for people: what ran, what runs, what waits; and asking one to stop.
+//!
+//! Reads rows that runners write. There is no other record of a job.
+
+use chrono::{DateTime, Utc};
+use database::{Database, Tx};
+use serde_json::Value;
+
+/// Rows of one page at most.
+const LIMIT_MAX: i64 = 100;
+
+/// The jobs of this database, for reading.
+#[derive(Clone)]
+pub struct History {
+    database: Database,
+}
+
+/// Which jobs a page is about. Everything that is `None` is not asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Jobs of this kind.
+    pub kind: Option<String>,
+    /// Jobs in this state.
+    pub state: Option<String>,
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub id: i64,
+    pub kind: String,
+    pub payload: Value,
+    /// `queued`, `running`, `retrying`, `stopping`, `done`, `failed` or `stopped`.
+    pub state: String,
+    pub attempts: i32,
+    pub attempts_max: i32,
+    /// Name of the schedule that asked for it.
+    pub schedule: Option<String>,
+    pub asked_by: String,
+    /// Who holds or last held it.
+    pub worker: Option<String>,
+    pub phase: String,
+    pub done_count: i64,
+    pub total_count: i64,
+    /// Why the last attempt did not succeed.
+    pub message: String,
+    /// The newest lines of its log.
+    pub log_tail: String,
+    /// When the next attempt is due.
+    pub run_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl History {
+    /// A reader of this database's jobs.
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The newest jobs below `before` (all of them when it is `None`), at most `limit` and never more than 100.
+    /// The id of the last one is the `before` of the next page.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Record>, database::Error> {
+        let rows = sqlx::query_as!(
+            Record,
+            "select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
+                    done_count, total_count, message, log_tail, run_at, created_at, started_at, finished_at
+             from queue.jobs
+             where ($1::bigint is null or id < $1)
+               and ($2::text is null or kind = $2)
+               and ($3::text is null or state = $3)
+             order by id desc limit $4",
+            before,
+            filter.kind,
+            filter.state,
+            limit.clamp(1, LIMIT_MAX)
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(rows)
+    }
+
+    /// One job, unless there is none or its history was purged.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn get(&self, id: i64) -> Result<Option<Record>, database::Error> {
+        let row = sqlx::query_as!(
+            Record,
+            "select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
+                    done_count, total_count, message, log_tail, run_at, created_at, started_at, finished_at
+             from queue.jobs where id = $1",
+            id
+        )
+        .fetch_optional(self.database.pool())
+        .await?;
+        Ok(row)
+    }
+}
+
+/// Asks a job to stop. One that waits is stopped at once; a running one is told, and stops between two of its
+/// batches. Returns whether there was anything to stop.
+///
+/// # Errors
+/// When the row cannot be written; the caller's transaction is lost then.
+pub async fn stop(tx: &mut Tx, id: i64) -> Result<bool, database::Error> {
+    let told = sqlx::query!(
+        "update queue.jobs set
+             cancel_requested = true,
+             finished_at = case when state = 'running' then finished_at else now() end,
+             state = case when state = 'running' then state else 'stopped' end
+         where id = $1 and state in ('queued', 'retrying', 'running')",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    if told.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!(r#"select pg_notify('hythe_queue', $1)::text as "sent""#, crate::runner::STOP_NOTICE)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(true)
+}

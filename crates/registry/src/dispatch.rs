@@ -1,0 +1,115 @@
+//! From a request to the operation of the table, and from its path to typed values.
+//!
+//! Grammar is judged before permission (it says nothing about what exists), permission before existence.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use oci::RepositoryName;
+use oci::error::Code;
+use serde_json::json;
+
+use crate::State;
+use crate::access::{Asker, Need};
+use crate::error::Error;
+use crate::query::Query;
+use crate::routes::{self, Matched, Mismatch, Operation};
+use crate::{blobs, manifests, referrers, tags, uploads};
+
+/// One request with what every handler needs of it.
+pub struct Call<'a> {
+    pub state: &'a State,
+    pub request: &'a HttpRequest,
+    pub query: Query,
+    /// The last placeholder of the path.
+    pub last: String,
+}
+
+/// Answers one request. Errors become answers here, so every answer carries the protocol's version header.
+pub async fn dispatch(request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let mut response = match answer(&request, body).await {
+        Ok(response) => response,
+        Err(err) => err.error_response(),
+    };
+    response.headers_mut().insert(
+        HeaderName::from_static("docker-distribution-api-version"),
+        HeaderValue::from_static("registry/2.0"),
+    );
+    response
+}
+
+async fn answer(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Error> {
+    let Some(state) = request.app_data::<web::Data<State>>() else {
+        return Err(Error::unavailable("the registry is not set up"));
+    };
+    let matched = match routes::find(request.method(), request.uri().path()) {
+        Ok(matched) => matched,
+        Err(mismatch) => return Err(refuse_path(&mismatch)),
+    };
+    let Matched {
+        operation,
+        name,
+        last,
+    } = matched;
+    let call = Call {
+        state,
+        request,
+        query: Query::parse(request.query_string()),
+        last,
+    };
+    match operation {
+        Operation::Base => base(&call).await,
+        Operation::Extensions => extensions(&call).await,
+        Operation::Catalog => tags::catalog(&call).await,
+        _ => {
+            let name: RepositoryName = name.parse().map_err(|_| Error::name_invalid(&name))?;
+            in_repository(&call, operation, &name, body).await
+        }
+    }
+}
+
+async fn in_repository(
+    call: &Call<'_>,
+    operation: Operation,
+    name: &RepositoryName,
+    body: web::Payload,
+) -> Result<HttpResponse, Error> {
+    match operation {
+        Operation::TagsList => tags::list(call, name).await,
+        Operation::ManifestGet | Operation::ManifestHead => manifests::get(call, name).await,
+        Operation::ManifestPut => manifests::put(call, name, body).await,
+        Operation::ManifestDelete => manifests::delete(call, name).await,
+        Operation::BlobGet => blobs::get(call, name).await,
+        Operation::BlobHead => blobs::head(call, name).await,
+        Operation::BlobDelete => blobs::delete(call, name).await,
+        Operation::UploadStart => uploads::start(call, name, body).await,
+        Operation::UploadStatus => uploads::status(call, name).await,
+        Operation::UploadAppend => uploads::append(call, name, body).await,
+        Operation::UploadFinish => uploads::finish(call, name, body).await,
+        Operation::UploadCancel => uploads::cancel(call, name).await,
+        Operation::ReferrersList => referrers::list(call, name).await,
+        Operation::Base | Operation::Extensions | Operation::Catalog => Err(Error::not_found()),
+    }
+}
+
+async fn base(call: &Call<'_>) -> Result<HttpResponse, Error> {
+    Asker::identify(call.state, call.request, Need::Identity).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+async fn extensions(call: &Call<'_>) -> Result<HttpResponse, Error> {
+    Asker::identify(call.state, call.request, Need::Identity).await?;
+    Ok(HttpResponse::Ok().json(json!({ "extensions": [] })))
+}
+
+fn refuse_path(mismatch: &Mismatch) -> Error {
+    match mismatch {
+        Mismatch::Unknown => Error::not_found(),
+        Mismatch::Method(methods) => Error::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Code::Unsupported,
+            format!("this path takes {}", methods.join(", ")),
+        )
+        .with(header::ALLOW, methods.join(", ")),
+    }
+}

@@ -1,0 +1,86 @@
+//! Outcomes a caller of this crate can act on.
+//!
+//! `Hidden` covers "no such project" and "not for you" alike, so no service can leak what it never learns.
+
+use crate::{ProjectId, Role};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An anonymous caller may not do this, whether or not the project exists.
+    #[error("authentication required")]
+    Unauthenticated,
+    /// A signed-in caller may not do this, whether or not the project exists.
+    #[error("access denied")]
+    Hidden,
+    /// Told only to callers who are entitled to know every project.
+    #[error("project {0} not found")]
+    ProjectUnknown(String),
+    /// The project was deleted between the decision and the act.
+    #[error("the project was deleted meanwhile")]
+    ProjectGone,
+    #[error("the project named {0} already exists")]
+    NameTaken(String),
+    /// A value this crate refuses; the text says which and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// A switch of a feature that is not there yet: accepting it would promise what nothing enforces.
+    #[error("{0}")]
+    NotAvailable(String),
+    #[error("only system administrators may create projects")]
+    CreationRestricted,
+    #[error("{0}")]
+    LimitReached(String),
+    #[error("the project contains repositories, can not be deleted")]
+    NotEmpty,
+    #[error("project member {0} not found")]
+    MemberUnknown(i64),
+    #[error("user {0} not found")]
+    UserUnknown(String),
+    #[error("{0} is already a member of the project")]
+    MemberExists(String),
+    #[error("adding {added} byte(s) would exceed the storage quota of project {project}: {used} of {hard} byte(s) used")]
+    QuotaExceeded { project: ProjectId, added: i64, used: i64, hard: i64 },
+    #[error("the system is in read-only mode")]
+    ReadOnly,
+    /// A filter or sort key that does not exist, or a value of the wrong type.
+    #[error("{0}")]
+    BadQuery(String),
+    /// Accounts could not be asked about.
+    #[error("identity failed")]
+    Identity(#[source] identity::Error),
+    #[error("tenancy storage failed")]
+    Storage(#[source] database::Error),
+}
+
+impl Error {
+    pub(crate) fn role(role: i64) -> Self {
+        Self::Invalid(format!("role {role} is unknown: it is one of {}", Role::IDS))
+    }
+}
+
+impl From<database::Error> for Error {
+    fn from(err: database::Error) -> Self {
+        Self::Storage(err)
+    }
+}
+
+impl From<identity::Error> for Error {
+    fn from(err: identity::Error) -> Self {
+        Self::Identity(err)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(err: sqlx::Error) -> Self {
+        Self::Storage(err.into())
+    }
+}
+
+impl From<database::list::Error> for Error {
+    fn from(err: database::list::Error) -> Self {
+        match err {
+            database::list::Error::Database(err) => Self::Storage(err),
+            other => Self::BadQuery(other.to_string()),
+        }
+    }
+}

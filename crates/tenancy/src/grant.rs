@@ -1,0 +1,154 @@
+//! What a registry token may say, and which projects a caller sees. Decisions about many projects at once.
+//!
+//! Like `permit.rs` this asks the matrix; unlike it, a refusal is no error: what is not allowed is left out,
+//! alike for unknown and forbidden, so that the answer tells nobody what exists.
+//!
+//! Invariant: rights and epochs come from the same statement. A right that is taken away afterwards raises an
+//! epoch above the one returned here.
+
+use std::collections::HashMap;
+
+use identity::Principal;
+use identity::tokens::Access;
+use oci::Action;
+use oci::scope::Scope;
+
+use crate::permit::Rights;
+use crate::roles::{Action as Right, Resource};
+use crate::{Error, ProjectId, Tenancy};
+
+/// The projects whose content a caller may list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// Every project: a system administrator.
+    All,
+    /// These, public ones included.
+    Only(Vec<ProjectId>),
+}
+
+impl Visible {
+    /// The ids to narrow a query down to; `None` narrows nothing.
+    pub fn ids(&self) -> Option<&[ProjectId]> {
+        match self {
+            Self::All => None,
+            Self::Only(ids) => Some(ids),
+        }
+    }
+}
+
+/// A project as grants need it.
+struct Candidate {
+    id: i64,
+    epoch: i64,
+    rights: Rights,
+}
+
+impl Candidate {
+    fn allows(&self, action: Action) -> bool {
+        let right = match action {
+            Action::Pull => Right::Pull,
+            Action::Push => Right::Push,
+            Action::Delete => Right::Delete,
+        };
+        self.rights.allow(Resource::Repository, right)
+    }
+}
+
+impl Tenancy {
+    /// What the principal gets of what it asks for: one entry per scope, in the order of the scopes. Unknown
+    /// and forbidden projects, kinds and actions are granted nothing, all in the same shape. One statement,
+    /// however many projects are named.
+    pub async fn grant(&self, principal: &Principal, scopes: &[Scope]) -> Result<Vec<Access>, Error> {
+        let mut names: Vec<String> = scopes
+            .iter()
+            .filter_map(Scope::repository)
+            .map(|repository| repository.project().to_string())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        // Asked even for no name at all: an answer must not be quicker because nothing was worth a question.
+        let candidates = self.candidates(principal, &names).await?;
+        Ok(scopes.iter().map(|scope| granted(principal, scope, &candidates)).collect())
+    }
+
+    async fn candidates(
+        &self,
+        principal: &Principal,
+        names: &[String],
+    ) -> Result<HashMap<String, Candidate>, Error> {
+        let rows = sqlx::query!(
+            r#"select p.id, p.name, p.public, m.role as "role?", coalesce(e.epoch, 0) as "epoch!"
+               from tenancy.projects p
+               left join tenancy.members m
+                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               left join identity.epochs e on e.kind = 2 and e.subject_id = p.id
+               where p.deleted_at is null and p.name = any($1)"#,
+            names,
+            principal.user().map(|user| user.id.0)
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let rights = Rights::new(principal.is_sysadmin(), row.public, row.role);
+                (row.name, Candidate { id: row.id, epoch: row.epoch, rights })
+            })
+            .collect())
+    }
+
+    /// Whether the principal may pull from any of these projects. Reads the administrator flag from the
+    /// database, because a principal that comes from a token does not carry it.
+    pub async fn may_pull_any(&self, principal: &Principal, projects: &[ProjectId]) -> Result<bool, Error> {
+        let ids: Vec<i64> = projects.iter().map(|project| project.0).collect();
+        let rows = sqlx::query!(
+            r#"select p.public, m.role as "role?",
+                      exists (select 1 from identity.users u
+                              where u.id = $2 and u.sysadmin and not u.disabled and u.deleted_at is null)
+                      as "sysadmin!"
+               from tenancy.projects p
+               left join tenancy.members m
+                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               where p.deleted_at is null and p.id = any($1)"#,
+            &ids,
+            principal.user().map(|user| user.id.0)
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(rows.into_iter().any(|row| {
+            Rights::new(row.sysadmin, row.public, row.role).allow(Resource::Repository, Right::Pull)
+        }))
+    }
+
+    /// The projects whose repositories the principal may list: its own and the public ones.
+    pub async fn visible(&self, principal: &Principal) -> Result<Visible, Error> {
+        if principal.is_sysadmin() {
+            return Ok(Visible::All);
+        }
+        let ids = sqlx::query_scalar!(
+            "select p.id from tenancy.projects p
+             where p.deleted_at is null
+               and (p.public or exists (select 1 from tenancy.members m
+                                        where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $1))",
+            principal.user().map(|user| user.id.0)
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(Visible::Only(ids.into_iter().map(ProjectId).collect()))
+    }
+}
+
+fn granted(principal: &Principal, scope: &Scope, candidates: &HashMap<String, Candidate>) -> Access {
+    let nothing = || Access::nothing(scope.kind.as_str(), scope.name.as_str());
+    if scope.is_catalog() {
+        return if principal.is_sysadmin() { Access::catalog() } else { nothing() };
+    }
+    let Some(repository) = scope.repository() else { return nothing() };
+    let Some(candidate) = candidates.get(repository.project().as_str()) else { return nothing() };
+    let actions: Vec<Action> =
+        scope.requested().into_iter().filter(|action| candidate.allows(*action)).collect();
+    if actions.is_empty() {
+        return nothing();
+    }
+    Access::repository(&repository, &actions, Some((candidate.id, candidate.epoch)))
+}

@@ -1,0 +1,275 @@
+//! The one decision about a project: may this caller do this here? The answer is a proof, not a boolean.
+//!
+//! One statement per decision, the same for known and unknown projects. Nothing inside the project is looked
+//! at before the decision, so an answer can never depend on what a caller may not see.
+//!
+//! Invariants:
+//! * A [`Permit`] exists only if [`Tenancy::permit`] made it.
+//! * [`Error::ProjectUnknown`] is told to system administrators alone; everybody else learns `Hidden`.
+
+use std::marker::PhantomData;
+
+use audit::{Actor, Entry, Object, Outcome};
+use identity::Caller;
+use oci::ProjectName;
+
+use crate::roles::{self, Action, Resource};
+use crate::{Error, ProjectId, Role, Tenancy};
+
+/// How a request names a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProjectRef {
+    Name(ProjectName),
+    Id(i64),
+    /// A text that no project can be called: looked up all the same, so that it costs and answers alike.
+    Impossible(String),
+}
+
+impl ProjectRef {
+    /// Reads a path segment: an integer is an id unless `always_name` says that it is a name.
+    pub fn parse(text: &str, always_name: bool) -> Self {
+        if !always_name && let Ok(id) = text.parse() {
+            return Self::Id(id);
+        }
+        text.parse().map_or_else(|_| Self::Impossible(text.to_owned()), Self::Name)
+    }
+}
+
+impl From<&ProjectName> for ProjectRef {
+    fn from(name: &ProjectName) -> Self {
+        Self::Name(name.clone())
+    }
+}
+
+impl From<ProjectId> for ProjectRef {
+    fn from(id: ProjectId) -> Self {
+        Self::Id(id.0)
+    }
+}
+
+impl std::fmt::Display for ProjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Id(id) => id.fmt(f),
+            Self::Impossible(text) => text.fmt(f),
+        }
+    }
+}
+
+/// Something that can be permitted in a project; implemented by the marker types of this module.
+pub trait ProjectAction {
+    const RESOURCE: Resource;
+    const ACTION: Action;
+    /// The name of the act in the audit trail.
+    const NAME: &'static str;
+}
+
+macro_rules! actions {
+    ($($name:ident = $resource:ident $action:ident $text:literal),* $(,)?) => {$(
+        #[doc = concat!("`", $text, "` in one project.")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl ProjectAction for $name {
+            const RESOURCE: Resource = Resource::$resource;
+            const ACTION: Action = Action::$action;
+            const NAME: &'static str = $text;
+        }
+    )*};
+}
+
+actions!(
+    ReadProject = Project Read "project_read",
+    UpdateProject = Project Update "project_update",
+    DeleteProject = Project Delete "project_delete",
+    ListMembers = Member List "project_member_list",
+    ReadMember = Member Read "project_member_read",
+    CreateMember = Member Create "project_member_add",
+    UpdateMember = Member Update "project_member_update",
+    DeleteMember = Member Delete "project_member_remove",
+    ListRepositories = Repository List "repository_list",
+    ReadRepository = Repository Read "repository_read",
+    UpdateRepository = Repository Update "repository_update",
+    DeleteRepository = Repository Delete "repository_delete",
+    PullRepository = Repository Pull "repository_pull",
+    PushRepository = Repository Push "repository_push",
+    ListArtifacts = Artifact List "artifact_list",
+    ReadArtifact = Artifact Read "artifact_read",
+    CreateArtifact = Artifact Create "artifact_create",
+    DeleteArtifact = Artifact Delete "artifact_delete",
+    ListTags = Tag List "tag_list",
+    CreateTag = Tag Create "tag_create",
+    DeleteTag = Tag Delete "tag_delete",
+    ListAccessories = Accessory List "accessory_list",
+    ReadMetadata = Metadata Read "project_metadata_read",
+    CreateMetadata = Metadata Create "project_metadata_create",
+    UpdateMetadata = Metadata Update "project_metadata_update",
+    DeleteMetadata = Metadata Delete "project_metadata_delete",
+    ListMetadata = Metadata List "project_metadata_list",
+);
+
+/// Everything a caller holds in one project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    pub sysadmin: bool,
+    /// The project is public.
+    pub public: bool,
+    /// Roles held through membership, strongest first.
+    pub roles: Vec<Role>,
+}
+
+impl Rights {
+    pub(crate) fn new(sysadmin: bool, public: bool, role: Option<i16>) -> Self {
+        let roles = role.and_then(|id| Role::from_id(id.into())).into_iter().collect();
+        Self { sysadmin, public, roles }
+    }
+
+    /// Whether these rights include the action: the union of administration, roles and publicity.
+    pub fn allow(&self, resource: Resource, action: Action) -> bool {
+        self.sysadmin
+            || (self.public && roles::public_permits(resource, action))
+            || self.roles.iter().any(|role| roles::permits(*role, resource, action))
+    }
+}
+
+/// Proof that `caller` may do `A` in this project. The name is for messages only.
+#[derive(Clone)]
+pub struct Permit<A> {
+    pub project: ProjectId,
+    pub name: ProjectName,
+    pub caller: Caller,
+    rights: Rights,
+    _action: PhantomData<A>,
+}
+
+impl<A> Permit<A> {
+    /// What else the caller may do here: for answers that show more to those who may see more.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+}
+
+impl Tenancy {
+    /// Decides whether the caller may do `A` in the project. A refusal of somebody who is signed in is
+    /// recorded in the audit trail.
+    ///
+    /// # Errors
+    /// `Unauthenticated` and `Hidden` as refusals, `ProjectUnknown` for system administrators, `Storage`.
+    pub async fn permit<A: ProjectAction>(
+        &self,
+        caller: &Caller,
+        project: &ProjectRef,
+    ) -> Result<Permit<A>, Error> {
+        let found = self.rights(caller, project).await?;
+        match found {
+            Some((id, name, rights)) if rights.allow(A::RESOURCE, A::ACTION) => {
+                Ok(Permit { project: id, name, caller: caller.clone(), rights, _action: PhantomData })
+            }
+            None if caller.is_sysadmin() => Err(Error::ProjectUnknown(project.to_string())),
+            _ if caller.user().is_none() => Err(Error::Unauthenticated),
+            hidden => {
+                self.record_refusal::<A>(caller, project, hidden.map(|(id, ..)| id)).await?;
+                Err(Error::Hidden)
+            }
+        }
+    }
+
+    /// What the caller holds in a project, for lists of permissions; nothing when there is no such project.
+    /// Not a decision: a project the caller may not see yields rights that allow nothing.
+    pub async fn project_rights(
+        &self,
+        caller: &Caller,
+        project: &ProjectRef,
+    ) -> Result<Option<Rights>, Error> {
+        Ok(self.rights(caller, project).await?.map(|(.., rights)| rights))
+    }
+
+    /// The project and what the caller holds in it; nothing when there is no such project.
+    async fn rights(
+        &self,
+        caller: &Caller,
+        project: &ProjectRef,
+    ) -> Result<Option<(ProjectId, ProjectName, Rights)>, Error> {
+        let (id, name) = match project {
+            ProjectRef::Id(id) => (Some(*id), None),
+            ProjectRef::Name(name) => (None, Some(name.as_str())),
+            ProjectRef::Impossible(_) => (None, Some("")),
+        };
+        let row = sqlx::query!(
+            r#"select p.id, p.name, p.public, m.role as "role?"
+               from tenancy.projects p
+               left join tenancy.members m
+                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $3
+               where p.deleted_at is null and (p.id = $1 or p.name = $2)"#,
+            id,
+            name,
+            caller.user().map(|user| user.id.0)
+        )
+        .fetch_optional(self.database.pool())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let Ok(name) = row.name.parse() else {
+            tracing::error!(project = row.id, "the stored project name is not a project name");
+            return Ok(None);
+        };
+        Ok(Some((ProjectId(row.id), name, Rights::new(caller.is_sysadmin(), row.public, row.role))))
+    }
+
+    async fn record_refusal<A: ProjectAction>(
+        &self,
+        caller: &Caller,
+        asked: &ProjectRef,
+        project: Option<ProjectId>,
+    ) -> Result<(), Error> {
+        let name = asked.to_string();
+        let entry = Entry {
+            actor: caller.actor(),
+            action: A::NAME,
+            object: Object { kind: "project", id: String::new(), name: &name },
+            project: project.map(|id| id.0),
+            outcome: Outcome::Denied,
+            origin: &caller.origin,
+            changed: &[],
+        };
+        Ok(audit::append_alone(&self.database, &entry).await?)
+    }
+}
+
+/// The actor of what the server does by itself.
+pub(crate) const SYSTEM: Actor<'static> = Actor { kind: "system", id: None, name: "hythe" };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_segment_names_a_project() {
+        for (text, always_name, expected) in [
+            ("7", false, "Id(7)"),
+            ("-7", false, "Id(-7)"),
+            ("7", true, "Name"),
+            ("library", false, "Name"),
+            ("Library", false, "Impossible"),
+            ("", false, "Impossible"),
+            ("99999999999999999999", false, "Name"),
+            ("a/b", true, "Impossible"),
+        ] {
+            let got = format!("{:?}", ProjectRef::parse(text, always_name));
+            assert!(got.starts_with(expected), "{text}: {got}");
+        }
+    }
+
+    #[test]
+    fn rights_are_a_union() {
+        let rights = Rights::new(false, true, Some(3));
+        assert!(rights.allow(Resource::Repository, Action::Read), "from the role");
+        assert!(rights.allow(Resource::Scan, Action::Read), "from both");
+        assert!(!rights.allow(Resource::Repository, Action::Push));
+        let outside = Rights::new(false, true, None);
+        assert!(outside.allow(Resource::Repository, Action::Pull), "public");
+        assert!(!outside.allow(Resource::Repository, Action::Read));
+        assert!(Rights::new(true, false, None).allow(Resource::Metadata, Action::List));
+        assert!(!Rights::new(false, false, None).allow(Resource::Project, Action::Read));
+    }
+}

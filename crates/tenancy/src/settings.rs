@@ -1,0 +1,208 @@
+//! Run-time settings of this crate: typed, each with its default, changeable without a restart.
+//!
+//! A key that has no row has its default; a row whose value does not fit is reported in the log and counts as
+//! absent, so that a bad value can never keep the server from answering.
+//!
+//! Invariant: a setting is at most one second old, in every process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use audit::{Entry, Object, Outcome};
+use identity::Caller;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Error, Tenancy};
+
+/// How long a read of the settings serves other requests.
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+
+/// Who may create projects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CreationRestriction {
+    /// Every account that can sign in.
+    Everyone,
+    /// System administrators.
+    AdminOnly,
+}
+
+impl CreationRestriction {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Everyone => "everyone",
+            Self::AdminOnly => "adminonly",
+        }
+    }
+}
+
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub project_creation_restriction: CreationRestriction,
+    /// Storage limit of new projects in bytes; -1 is no limit.
+    pub storage_per_project: i64,
+    /// Nothing that changes stored content is accepted.
+    pub read_only: bool,
+    /// A text for the top of every page, as the clients agreed on its form; opaque here.
+    pub banner_message: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            project_creation_restriction: CreationRestriction::Everyone,
+            storage_per_project: -1,
+            read_only: false,
+            banner_message: String::new(),
+        }
+    }
+}
+
+/// A change of some settings; absent means unchanged.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsUpdate {
+    pub project_creation_restriction: Option<CreationRestriction>,
+    pub storage_per_project: Option<i64>,
+    pub read_only: Option<bool>,
+    pub banner_message: Option<String>,
+}
+
+/// The last read of the settings and its moment.
+#[derive(Clone, Default)]
+pub(crate) struct Remembered(Arc<Mutex<Option<(Instant, Arc<Settings>)>>>);
+
+impl Remembered {
+    fn fresh(&self) -> Option<Arc<Settings>> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().filter(|(at, _)| at.elapsed() < REMEMBERED_FOR).map(|(_, settings)| settings.clone())
+    }
+
+    fn set(&self, value: Option<Arc<Settings>>) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = value.map(|settings| (Instant::now(), settings));
+    }
+}
+
+impl Tenancy {
+    /// The settings, at most one second old.
+    pub async fn settings(&self) -> Result<Arc<Settings>, Error> {
+        if let Some(settings) = self.settings.fresh() {
+            return Ok(settings);
+        }
+        let rows = sqlx::query!("select key, value from tenancy.settings").fetch_all(self.database.pool()).await?;
+        let mut settings = Settings::default();
+        for row in rows {
+            settings.set(&row.key, row.value);
+        }
+        let settings = Arc::new(settings);
+        self.settings.set(Some(settings.clone()));
+        Ok(settings)
+    }
+
+    /// Refuses with `ReadOnly` while stored content may not be changed. Every act that pushes or deletes
+    /// content asks first.
+    pub async fn require_writable(&self) -> Result<(), Error> {
+        if self.settings().await?.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Changes settings, all or none. For system administrators.
+    pub async fn settings_update(&self, caller: &Caller, update: &SettingsUpdate) -> Result<(), Error> {
+        match caller.user() {
+            None => return Err(Error::Unauthenticated),
+            Some(user) if !user.sysadmin => return Err(Error::Hidden),
+            Some(_) => {}
+        }
+        let mut changes: Vec<(&'static str, Value)> = Vec::new();
+        if let Some(restriction) = update.project_creation_restriction {
+            changes.push(("project_creation_restriction", restriction.as_str().into()));
+        }
+        if let Some(bytes) = update.storage_per_project {
+            changes.push(("storage_per_project", crate::quotas::checked_limit(bytes)?.into()));
+        }
+        if let Some(read_only) = update.read_only {
+            changes.push(("read_only", read_only.into()));
+        }
+        if let Some(text) = &update.banner_message {
+            if text.len() > 4096 || text.contains('\0') {
+                return Err(Error::Invalid("banner_message takes at most 4096 bytes of text".to_owned()));
+            }
+            changes.push(("banner_message", text.as_str().into()));
+        }
+        let (keys, values): (Vec<&'static str>, Vec<Value>) = changes.into_iter().unzip();
+        let names: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let mut tx = self.database.begin().await?;
+        sqlx::query!(
+            "insert into tenancy.settings (key, value) select * from unnest($1::text[], $2::jsonb[])
+             on conflict (key) do update set value = excluded.value, updated_at = now()",
+            &names,
+            &values
+        )
+        .execute(&mut *tx)
+        .await?;
+        let entry = Entry {
+            actor: caller.actor(),
+            action: "configuration_update",
+            object: Object { kind: "configuration", id: String::new(), name: "" },
+            project: None,
+            outcome: Outcome::Done,
+            origin: &caller.origin,
+            changed: &keys,
+        };
+        audit::append(&mut tx, &entry).await?;
+        tx.commit().await?;
+        self.settings.set(None);
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn set(&mut self, key: &str, value: Value) {
+        match key {
+            "project_creation_restriction" => fit(key, value, &mut self.project_creation_restriction),
+            "storage_per_project" => fit(key, value, &mut self.storage_per_project),
+            "read_only" => fit(key, value, &mut self.read_only),
+            "banner_message" => fit(key, value, &mut self.banner_message),
+            // A newer release knows more keys.
+            _ => {}
+        }
+    }
+}
+
+fn fit<T: DeserializeOwned>(key: &str, value: Value, target: &mut T) {
+    match serde_json::from_value(value) {
+        Ok(value) => *target = value,
+        Err(err) => tracing::error!(key, error = %err, "a stored setting has a value that does not fit"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stored_values_over_defaults() {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            ("project_creation_restriction", json!("adminonly")),
+            ("storage_per_project", json!(5)),
+            ("read_only", json!("yes")),
+            ("banner_message", json!("hello")),
+            ("of_the_future", json!(1)),
+        ] {
+            settings.set(key, value);
+        }
+        let expected = Settings {
+            project_creation_restriction: CreationRestriction::AdminOnly,
+            storage_per_project: 5,
+            read_only: false,
+            banner_message: "hello".to_owned(),
+        };
+        assert_eq!(settings, expected);
+    }
+}

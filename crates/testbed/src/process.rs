@@ -1,0 +1,233 @@
+//! The server's process: found or built, started, watched, killed by its id.
+//!
+//! A watchdog shell holds the other end of a pipe: when the test process ends, however it ends, it
+//! stops the server, then the private PostgreSQL, and removes the directory. Only processes whose
+//! command line names that directory are touched.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A start includes `initdb` and all migrations, on a machine that compiles at the same time.
+const START_SECONDS: u64 = 120;
+/// Longer than a drain of idle connections, shorter than anybody's patience.
+const STOP_SECONDS: u64 = 30;
+
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+read -r _
+ours() { [ -n "$1" ] && grep -qsF -- "$DIRECTORY" "/proc/$1/cmdline"; }
+server=$(cat "$DIRECTORY/server.pid" 2>/dev/null)
+if ours "$server"; then
+    kill -TERM "$server"
+    for _ in $(seq 150); do ours "$server" || break; sleep 0.1; done
+    ours "$server" && kill -KILL "$server"
+fi
+for file in $(find "$DIRECTORY" -name postmaster.pid 2>/dev/null); do
+    postgres=$(head -n 1 "$file")
+    ours "$postgres" && kill -QUIT "$postgres" && sleep 1
+done
+rm -rf -- "$DIRECTORY"
+"#;
+
+/// The binary under test: `HYTHE_BIN`, else the workspace's own, brought up to date once per process.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HYTHE_BIN") {
+            return PathBuf::from(path);
+        }
+        // target/debug/deps/it-0123 -> target/debug
+        let test = std::env::current_exe().expect("the test executable has a path");
+        let profile = test.ancestors().nth(2).expect("test executables lie in target/<profile>/deps");
+        let release = profile.file_name().is_some_and(|name| name == "release");
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--package", "hythe-cli", "--bin", "hythe"])
+            .args(release.then_some("--release"))
+            .arg("--target-dir")
+            .arg(profile.parent().expect("a profile directory has a parent"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the hythe binary does not build; set HYTHE_BIN to use another");
+        profile.join("hythe")
+    })
+}
+
+/// A server on a data directory; may be killed and started again.
+pub struct Server {
+    /// Owns everything of this server; the data directory lies inside.
+    directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+    watchdog: Child,
+    starts: usize,
+    addresses: Addresses,
+}
+
+/// Where a running server listens, as `host:port`.
+#[derive(Clone, Default)]
+pub struct Addresses {
+    pub public: String,
+    pub operations: String,
+}
+
+impl Server {
+    /// Makes the directory and the watchdog. Nothing runs yet.
+    pub fn new(environment: Vec<(String, String)>) -> Server {
+        use std::os::unix::fs::PermissionsExt;
+        // Not `TMPDIR`: socket paths are limited to 107 bytes. Open to all, because PostgreSQL runs as
+        // another user when the tests run as root.
+        let directory = tempfile::Builder::new().prefix("hythe-bed-").tempdir_in("/tmp").expect("/tmp is writable");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("our own directory");
+        let watchdog = Command::new("/bin/sh")
+            .args(["-c", WATCHDOG, "hythe-testbed-watchdog"])
+            .env("DIRECTORY", directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("/bin/sh runs");
+        Server { directory, environment, child: None, watchdog, starts: 0, addresses: Addresses::default() }
+    }
+
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Log of the current start: standard output and error together.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.path().join(format!("server-{}.log", self.starts))
+    }
+
+    /// Starts the server and returns when it says where it listens. Fails with the log.
+    pub async fn start(&mut self) -> Result<(), String> {
+        self.starts += 1;
+        let log = File::create(self.log_file()).map_err(|err| err.to_string())?;
+        let errors = log.try_clone().map_err(|err| err.to_string())?;
+        let mut command = self.command();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.data_directory())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let child = command.spawn().map_err(|err| format!("{}: {err}", binary().display()))?;
+        std::fs::write(self.directory.path().join("server.pid"), child.id().to_string()).map_err(|err| err.to_string())?;
+        self.child = Some(child);
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
+        loop {
+            let log = self.log();
+            if let (Some(public), Some(operations)) =
+                (after(&log, "listening on http://"), after(&log, "operations on http://"))
+            {
+                self.addresses = Addresses { public, operations };
+                return Ok(());
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if let Some(status) = ended {
+                return Err(format!("hythe serve ended with {status}:\n{}", self.log()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("hythe serve did not start within {START_SECONDS} s:\n{log}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends the server without a chance to clean up.
+    pub fn kill_9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("our own child");
+            child.wait().expect("our own child");
+        }
+    }
+
+    /// Asks the server to end, and insists after a while. Returns whether it ended by itself.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else { return true };
+        let id = Pid::from_raw(child.id().cast_signed());
+        // An error means that it has ended already.
+        let _ = kill(id, Signal::SIGTERM);
+        let deadline = Instant::now() + Duration::from_secs(STOP_SECONDS);
+        while Instant::now() < deadline {
+            if let Ok(Some(_)) = child.try_wait() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        false
+    }
+
+    /// A one-shot command of the binary on this data directory, not yet run.
+    pub fn one_shot(&self, arguments: &[String]) -> Command {
+        let mut command = self.command();
+        command.args(arguments).arg("--data-dir").arg(self.data_directory());
+        command
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read(self.log_file()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// The binary with our environment and nothing of the surrounding one that would configure it.
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("HYTHE_") || name.starts_with("REGISTRY_") || name == "DATABASE_URL" {
+                command.env_remove(name.as_ref());
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        // The watchdog wakes when its input closes and ends what an ungraceful death left behind.
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// Runs a command to its end with `input` on its standard input.
+pub fn output(mut command: Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("piped above");
+    // A command that does not read its input closes it; that is its right.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("our own child")
+}
+
+/// The `host:port` that follows `marker` in the log.
+fn after(log: &str, marker: &str) -> Option<String> {
+    let rest = &log[log.find(marker)? + marker.len()..];
+    let end = rest.find(|character: char| !character.is_ascii_alphanumeric() && !".:[]".contains(character))?;
+    Some(rest[..end].to_owned())
+}

@@ -1,0 +1,51 @@
+//! The whole background work of the platform on one page: which job is done by whom, and when.
+//!
+//! The history of finished jobs is purged by every runner itself. Counters and buffered trail entries are not
+//! jobs: they live in the memory of a process and are written by its own tasks.
+
+use catalog::Catalog;
+use catalog::Expire;
+use identity::keys::Rotate;
+use identity::{Identity, Purge};
+use queue::{CronInvalid, JobError, Runner};
+
+/// Registers every handler and every schedule. Cron expressions have six fields, seconds first, in UTC.
+pub(crate) fn register(
+    runner: &mut Runner,
+    identity: &Identity,
+    catalog: &Catalog,
+) -> Result<(), CronInvalid> {
+    // Forgotten uploads and bytes without a row.
+    let uploads = catalog.uploads.clone();
+    runner.handle(move |job: Expire, context| {
+        let uploads = uploads.clone();
+        async move { uploads.expire(job, context).await }
+    });
+    runner.schedule("expire_uploads", "15 * * * * *", Expire {})?;
+
+    // What throttling and refresh tokens leave behind.
+    let purging = identity.clone();
+    runner.handle(move |_: Purge, _| {
+        let identity = purging.clone();
+        async move {
+            let purged = identity.purge().await.map_err(JobError::retry)?;
+            tracing::debug!(?purged, "removed what logins left behind");
+            Ok(())
+        }
+    });
+    runner.schedule("purge_identity", "30 7 * * * *", Purge {})?;
+
+    // Signing keys that have served their time.
+    let rotating = identity.clone();
+    runner.handle(move |_: Rotate, _| {
+        let identity = rotating.clone();
+        async move {
+            if identity.rotate_when_due().await.map_err(JobError::retry)? {
+                tracing::info!("the signing key of registry tokens was replaced");
+            }
+            Ok(())
+        }
+    });
+    runner.schedule("rotate_signing_key", "0 23 3 * * *", Rotate {})?;
+    Ok(())
+}

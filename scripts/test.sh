@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# `make test`: all parts run, also after one has failed; the last lines say how each ended.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+. scripts/lib.sh
+
+scripts/setup.sh test || exit 1
+export SQLX_OFFLINE=true PYTHONDONTWRITEBYTECODE=1
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0 failed=0 skipped=0
+summary=()
+
+# part NAME COMMAND...: runs a part, and adds its closing counts to the sums. A part without counts is one test.
+part() {
+  local name=$1 status=0 began=$SECONDS counts p f s outcome
+  shift
+  say "" "== $name"
+  "$@" 2>&1 | tee "$logs/$name" || status=$?
+  counts=$(awk '
+    /^test result: / {
+      for (field = 2; field <= NF; field++) {
+        if ($field ~ /^passed/) p += $(field - 1)
+        if ($field ~ /^failed/) f += $(field - 1)
+        if ($field ~ /^ignored/) s += $(field - 1)
+      }
+      seen = 1
+    }
+    /^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed/ { p = $2; f = $4; s = $6 + 0; seen = 1 }
+    END { if (seen) print p + 0, f + 0, s + 0 }
+  ' "$logs/$name")
+  if [ -z "$counts" ]; then
+    counts="$((status == 0)) $((status != 0)) 0"
+  fi
+  read -r p f s <<<"$counts"
+  # A part can end badly without a test that says so, such as a test program that crashes.
+  [ "$status" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+  [ "$f" -gt 0 ] && outcome=FAILED || outcome=ok
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  summary+=("$(printf '%-12s %-7s %4d passed %3d failed %3d skipped %5d s' \
+    "$name" "$outcome" "$p" "$f" "$s" $((SECONDS - began)))")
+}
+
+part format cargo fmt --all --check
+part lints cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+part tests cargo test --quiet --workspace --locked --no-fail-fast
+part build cargo build --quiet --workspace --locked
+part conformance tests/conformance/run.py
+part e2e tests/e2e/run.py
+
+say "" "== result"
+printf '%s\n' "${summary[@]}"
+say "total: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

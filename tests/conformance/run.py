@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""Conformance to the OCI distribution specification, against a fresh `hythe serve`.
+
+Runs our own checklist, then both official suites if scripts/tools.py could build them: the redesigned one with
+everything switched on, where a skipped row counts as a failure, and the released one with both orders of deletion.
+The closing line counts each run of an official suite as one; one that could not be had is counted as skipped.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import checklist  # noqa: E402
+from support.server import MAINTAINER, TOOLS, Hythe, remove, work_directory  # noqa: E402
+
+USER = ("ci", "Harbour-Wall-7391-ci")
+SUITE_SECONDS_MAX = 600
+
+
+def redesign(server, results):
+    """Returns the reasons why this run is no pass."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(results),
+        "OCI_REGISTRY": server.host,
+        "OCI_TLS": "disabled",
+        "OCI_VERSION": "dev",
+        "OCI_DATA_SPARSE": "true",
+        "OCI_REPO1": "conformance/repo1",
+        "OCI_REPO2": "conformance/repo2",
+        "OCI_USERNAME": USER[0],
+        "OCI_PASSWORD": USER[1],
+        "OCI_RESULTS_DIR": str(results),
+    }
+    code, output = call([TOOLS / "conformance-redesign"], results, environment)
+    # It ends with 0 after an error in its own set-up, so the exit code alone proves nothing.
+    if not (results / "results.yaml").exists():
+        return [f"no results.yaml, exit code {code}", *output.splitlines()[-20:]]
+    rows = [line for line in output.splitlines() if re.search(r": (FAIL|Error|Skip|Unknown)$", line)]
+    if not re.search(r"OCI Conformance Test: Pass\b", output):
+        rows.append("the overall result is not Pass")
+    return rows + ([f"exit code {code}"] if code else [])
+
+
+def legacy(server, results, manifest_first):
+    """Returns the failed cases."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(results),
+        "OCI_ROOT_URL": server.url,
+        "OCI_NAMESPACE": f"conformance/legacy{manifest_first}",
+        "OCI_CROSSMOUNT_NAMESPACE": f"crossmount/legacy{manifest_first}",
+        "OCI_AUTOMATIC_CROSSMOUNT": "1",
+        "OCI_DELETE_MANIFEST_BEFORE_BLOBS": manifest_first,
+        "OCI_TEST_PULL": "1",
+        "OCI_TEST_PUSH": "1",
+        "OCI_TEST_CONTENT_DISCOVERY": "1",
+        "OCI_TEST_CONTENT_MANAGEMENT": "1",
+        "OCI_USERNAME": USER[0],
+        "OCI_PASSWORD": USER[1],
+        "OCI_REPORT_DIR": str(results),
+    }
+    code, output = call([TOOLS / "conformance-legacy"], results, environment)
+    report = results / "junit.xml"
+    if not report.exists():
+        return [f"no junit.xml, exit code {code}", *output.splitlines()[-20:]]
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    failed = [case.get("name") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    if not [case for case in cases if case.find("skipped") is None]:
+        failed.append("no case ran")
+    return failed + ([f"exit code {code}"] if code and not failed else [])
+
+
+def call(command, directory, environment):
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SUITE_SECONDS_MAX,
+    )
+    (directory / "output.txt").write_text(done.stdout)
+    return done.returncode, done.stdout
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="only the checklist's cases whose title contains this")
+    arguments = parser.parse_args()
+    directory = work_directory("conformance")
+    passed = failed = skipped = 0
+    server = Hythe(directory)
+    try:
+        server.user_create(*USER)
+        for project in ("conformance", "crossmount"):
+            server.project_create(project)
+            server.member_add(project, USER[0], MAINTAINER)
+
+        print("checklist")
+        passed, failed = checklist.suite.run(server.client(*USER), only=arguments.only)
+
+        official = [
+            ("official suite, redesign", "conformance-redesign", lambda place: redesign(server, place)),
+            (
+                "official suite 1.1.1, manifests deleted first",
+                "conformance-legacy",
+                lambda place: legacy(server, place, "1"),
+            ),
+            (
+                "official suite 1.1.1, blobs deleted first",
+                "conformance-legacy",
+                lambda place: legacy(server, place, "0"),
+            ),
+        ]
+        for number, (title, tool, start) in enumerate([] if arguments.only else official):
+            if not (TOOLS / tool).exists():
+                print(f"skip  {title}: the module proxy does not serve the suite")
+                skipped += 1
+                continue
+            place = directory / f"results-{number}"
+            place.mkdir()
+            problems = start(place)
+            print(f"{'FAIL' if problems else 'ok  '}  {title}")
+            for problem in problems:
+                print(f"      {problem}")
+            passed, failed = passed + (not problems), failed + bool(problems)
+        if failed:
+            print(f"\nThe server's last lines, from {server.log}:\n{server.process.tail()}")
+        server.stop()
+    finally:
+        server.process.kill()
+    if not failed:
+        remove(directory)
+    closing = f"conformance: {passed} passed, {failed} failed"
+    print(f"{closing}, {skipped} skipped" if skipped else closing)
+    sys.exit(1 if failed else 0)
+
+
+main()

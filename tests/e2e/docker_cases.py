@@ -1,0 +1,195 @@
+"""Docker: login, push, pull, refusals and their messages, mounts, indexes."""
+
+import concurrent.futures
+import json
+
+from support.suite import Suite, check, equal, run
+from world import PASSWORD, noise
+
+suite = Suite("docker")
+
+
+def contains(text, *parts):
+    for part in parts:
+        check(part.lower() in text.lower(), f"{part!r} is not in:\n{text}")
+
+
+def round_trip(docker, image):
+    """Push, forget, pull; the same image must come back."""
+    before = docker.identity(image)
+    docker("push", image)
+    docker("rmi", image)
+    docker("pull", image)
+    equal(docker.identity(image), before, "the id of the pulled image")
+
+
+@suite.case("docker login with a wrong password is refused")
+def _(world):
+    text = world.docker().login(world.host, "careless", "not-the-password", expect=None)
+    contains(text, "unauthorized")
+
+
+@suite.case("docker login for a user who does not exist reads the same")
+def _(world):
+    docker = world.docker()
+    wrong = docker.login(world.host, "careless", "not-the-password", expect=None)
+    unknown = docker.login(world.host, "nobody-here", "not-the-password", expect=None)
+    equal(unknown, wrong, "the answer for an unknown user")
+
+
+@suite.case("docker login, push, pull after rmi: image from a Dockerfile with three layers")
+def _(world):
+    docker = world.docker("dev")
+    image = f"{world.host}/closed/app:1.0"
+    docker.build(image, [noise(1_000), noise(300_000), noise(6_000_000)])
+    round_trip(docker, image)
+    repository_digest = json.loads(docker("image", "inspect", image))[0]["RepoDigests"][0].split("@")[1]
+    equal(repository_digest, world.digest("closed/app", "1.0"), "the digest Docker shows")
+
+
+@suite.case("docker push and pull: image from docker import, by tag and by digest")
+def _(world):
+    docker = world.docker("deploy")
+    image = f"{world.host}/closed/imported:1"
+    docker.import_tar(image, {"etc/motd": b"hello\n", "data": noise(50_000)})
+    before = docker.identity(image)
+    round_trip(docker, image)
+    by_digest = f"{world.host}/closed/imported@{world.digest('closed/imported', '1')}"
+    docker("rmi", image)
+    docker("pull", by_digest)
+    equal(docker.identity(by_digest), before, "the id of the image pulled by digest")
+
+
+@suite.case("docker push of a second tag sends no layer again")
+def _(world):
+    docker = world.docker("dev")
+    first, second = f"{world.host}/closed/twice:1", f"{world.host}/closed/twice:2"
+    docker.build(first, [noise(2_000), noise(3_000)])
+    docker("push", first)
+    docker("tag", first, second)
+    text = docker("push", second)
+    equal(text.count("Layer already exists"), 2, f"layers that were there already, in:\n{text}\nthat number")
+    equal(world.digest("closed/twice", "2"), world.digest("closed/twice", "1"), "the digest of the second tag")
+
+
+@suite.case("docker push to another project mounts the layers")
+def _(world):
+    docker = world.docker("dev")
+    source, target = f"{world.host}/closed/origin:1", f"{world.host}/other/copy:1"
+    docker.build(source, [noise(40_000), noise(50_000)])
+    docker("push", source)
+    docker("tag", source, target)
+    text = docker("push", target)
+    equal(text.count("Mounted from closed/origin"), 2, f"mounted layers, in:\n{text}\nthat number")
+    docker("rmi", source, target)
+    docker("pull", target)
+
+
+@suite.case("docker pull of a public image without login; push there is refused")
+def _(world):
+    dev = world.docker("dev")
+    image = f"{world.host}/open/tool:1"
+    dev.build(image, [noise(20_000)])
+    dev("push", image)
+    dev("rmi", image)
+    nobody = world.docker()
+    nobody("pull", image)
+    text = nobody("push", image, expect=None)
+    check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
+
+
+@suite.case("docker logout ends the access to a private image")
+def _(world):
+    docker = world.docker("dev")
+    image = f"{world.host}/closed/secret:1"
+    docker.build(image, [noise(10_000)])
+    docker("push", image)
+    docker("rmi", image)
+    docker("logout", world.host)
+    text = docker("pull", image, expect=None)
+    check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
+
+
+@suite.case("docker push by a guest is refused as denied, pull works")
+def _(world):
+    dev = world.docker("dev")
+    image = f"{world.host}/closed/shared:1"
+    dev.build(image, [noise(10_000)])
+    dev("push", image)
+    dev("rmi", image)
+    guest = world.docker("guest")
+    guest("pull", image)
+    guest("tag", image, f"{world.host}/closed/shared:2")
+    text = guest("push", f"{world.host}/closed/shared:2", expect=None)
+    contains(text, "denied")
+    equal(world.digest("closed/shared", "2"), None, "the digest of the refused tag")
+
+
+@suite.case("docker pull by a stranger: a private image and one that is nowhere read the same")
+def _(world):
+    dev = world.docker("dev")
+    image = f"{world.host}/closed/hidden:1"
+    dev.build(image, [noise(10_000)])
+    dev("push", image)
+    dev("rmi", image)
+    stranger = world.docker("stranger")
+    hidden = stranger("pull", image, expect=None)
+    contains(hidden, "denied")
+    nowhere = stranger("pull", f"{world.host}/closed/nothin:1", expect=None)
+    equal(nowhere.replace("closed/nothin", "closed/hidden"), hidden, "the answer for an image that is nowhere")
+
+
+@suite.case("docker push into a project that does not exist is refused")
+def _(world):
+    docker = world.docker("dev")
+    image = f"{world.host}/no-such-project/app:1"
+    docker.build(image, [noise(1_000)])
+    text = docker("push", image, expect=None)
+    check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
+
+
+@suite.case("two docker clients push images with shared layers at the same time")
+def _(world):
+    docker = world.docker("dev")
+    shared = noise(2_000_000)
+    images = [f"{world.host}/closed/parallel-{number}:1" for number in range(4)]
+    for image in images:
+        docker.build(image, [shared, noise(100_000)])
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda image: docker("push", image), images))
+    for image in images:
+        before = docker.identity(image)
+        docker("rmi", image)
+        docker("pull", image)
+        equal(docker.identity(image), before, "the id of the pulled image")
+
+
+@suite.case("a multi-architecture index made by buildah is pulled by docker, podman and skopeo")
+def _(world):
+    home, environment = world.home()
+    storage = ["--root", home / "storage", "--runroot", home / "run", "--storage-driver", "vfs"]
+    insecure = ["--tls-verify=false", "--creds", f"dev:{PASSWORD}"]
+    target = f"{world.host}/closed/multi:1"
+    (home / "context").mkdir()
+    run("buildah", *storage, "manifest", "create", "multi", env=environment)
+    for architecture in ("amd64", "arm64"):
+        (home / "context" / "which").write_bytes(architecture.encode() + noise(5_000))
+        (home / "context" / "Dockerfile").write_text("FROM scratch\nCOPY which /which\n")
+        run(
+            *["buildah", *storage, "bud", "--isolation", "chroot", "--arch", architecture],
+            *["--tag", f"single-{architecture}", home / "context"],
+            env=environment,
+        )
+        run("buildah", *storage, "manifest", "add", "multi", f"localhost/single-{architecture}", env=environment)
+    run("buildah", *storage, "manifest", "push", "--all", *insecure, "multi", f"docker://{target}", env=environment)
+
+    raw = json.loads(run("skopeo", "inspect", "--raw", *insecure, f"docker://{target}", env=environment))
+    equal(sorted(entry["platform"]["architecture"] for entry in raw["manifests"]), ["amd64", "arm64"], "platforms")
+
+    docker = world.docker("dev")
+    docker("pull", target)
+    equal(json.loads(docker("image", "inspect", target))[0]["Architecture"], "amd64", "what docker pulled")
+
+    run("podman", *storage, "pull", *insecure, "--arch", "arm64", target, env=environment)
+    pulled = json.loads(run("podman", *storage, "image", "inspect", target, env=environment))
+    equal(pulled[0]["Architecture"], "arm64", "what podman pulled")

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Real clients against a fresh `hythe serve`: Docker, podman, skopeo, buildah, crane, oras, helm, regctl, a Python
+script, an upload cut in the middle, and a second registry that trusts Hythe's tokens.
+
+Everything runs on 127.0.0.1 in a temporary directory and is stopped by its own process id. Needs root, because of the
+Docker engine.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import clients  # noqa: E402
+import docker_cases  # noqa: E402
+import resilience  # noqa: E402
+from support.docker import Engine  # noqa: E402
+from support.server import PATH, Hythe, remove, work_directory  # noqa: E402
+from world import World  # noqa: E402
+
+PROGRAMS = "dockerd docker podman skopeo buildah docker-registry crane oras helm regctl".split()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="only the cases whose title contains this")
+    parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("error: these tests start a Docker engine, which needs root")
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
+    if missing:
+        sys.exit(f"error: missing: {' '.join(missing)}; run: scripts/setup.sh test")
+
+    directory = work_directory("e2e")
+    passed = failed = 0
+    server = engine = None
+    try:
+        server = Hythe(directory)
+        engine = Engine(directory / "engine")
+        world = World(directory, server, engine)
+        for suite in (docker_cases.suite, clients.suite, resilience.suite):
+            chosen = [case for case in suite.cases if not arguments.only or arguments.only in case[0]]
+            if not chosen:
+                continue
+            print(f"\n{suite.name}")
+            counts = suite.run(world, only=arguments.only)
+            passed, failed = passed + counts[0], failed + counts[1]
+        if failed:
+            print(f"\nThe server's last lines, from {server.log}:\n{server.process.tail()}")
+        server.stop()
+    finally:
+        if engine:
+            engine.stop()
+        if server:
+            server.process.kill()
+    if not failed and not arguments.keep:
+        remove(directory)
+    print(f"e2e: {passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+main()
