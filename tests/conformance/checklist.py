@@ -25,11 +25,11 @@ OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 OCTETS = ("Content-Type", "application/octet-stream")
 
-# What the error body of a 4xx may hold: the specification's list and Docker's two additions.
+# What the error body of a 4xx may hold: the specification's list and what Docker adds to it.
 KNOWN_CODES = set(
     """BLOB_UNKNOWN BLOB_UPLOAD_INVALID BLOB_UPLOAD_UNKNOWN DIGEST_INVALID MANIFEST_BLOB_UNKNOWN MANIFEST_INVALID
     MANIFEST_UNKNOWN NAME_INVALID NAME_UNKNOWN SIZE_INVALID UNAUTHORIZED DENIED UNSUPPORTED TAG_INVALID
-    MANIFEST_UNVERIFIED RANGE_INVALID""".split()
+    MANIFEST_UNVERIFIED RANGE_INVALID PAGINATION_NUMBER_INVALID""".split()
 )
 
 suite = Suite("checklist")

@@ -135,7 +135,7 @@ def main():
                 print(f"      {problem}")
             passed, failed = passed + (not problems), failed + bool(problems)
         if failed:
-            print(f"\nThe server's last lines, from {server.log}:\n{server.process.tail()}")
+            print(server.complaints())
         server.stop()
     finally:
         server.process.kill()

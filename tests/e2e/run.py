@@ -51,7 +51,7 @@ def main():
             counts = suite.run(world, only=arguments.only)
             passed, failed = passed + counts[0], failed + counts[1]
         if failed:
-            print(f"\nThe server's last lines, from {server.log}:\n{server.process.tail()}")
+            print(server.complaints())
         server.stop()
     finally:
         if engine:

@@ -137,6 +137,11 @@ class Hythe:
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
 
+    def complaints(self):
+        """What the server itself found wrong."""
+        lines = [line for line in self.process.text().splitlines() if " INFO " not in line]
+        return "\n".join([f"\nWarnings and errors of the server, from {self.log}:", *lines[-40:]])
+
     def stop(self):
         if not self.process.stop():
             raise RuntimeError(f"hythe serve did not stop within {STOP_SECONDS_MAX} s\n{self.process.tail()}")

@@ -1,3 +1,4 @@
+//! The trail against a real PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;

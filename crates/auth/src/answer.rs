@@ -41,7 +41,11 @@ impl Refusal {
     pub(crate) fn unavailable() -> Self {
         Self {
             retry_after: Some(RETRY_SECONDS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "credentials cannot be checked right now")
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "credentials cannot be checked right now",
+            )
         }
     }
 

@@ -69,10 +69,10 @@ impl Parameters {
         if services.peek().is_none() || services.any(|one| one != service) {
             return Err(Refusal::bad_request("the service is not known here"));
         }
-        let scopes =
-            scope::parse_all(self.all("scope")).map_err(|_| Refusal::bad_request(TOO_LARGE))?;
+        let scopes = scope::parse_all(self.all("scope")).map_err(|_| Refusal::bad_request(TOO_LARGE))?;
         let asked = self.all("scope").any(|value| !value.trim().is_empty());
-        let offline = self.first("offline_token") == Some("true") || self.first("access_type") == Some("offline");
+        let offline =
+            self.first("offline_token") == Some("true") || self.first("access_type") == Some("offline");
         let client_id = self.first("client_id").unwrap_or_default().to_owned();
         Ok(TokenRequest { proof, scopes, asked, offline, client_id })
     }

@@ -1,7 +1,7 @@
 //! The table of endpoints. It registers the handlers, so no route exists outside it.
 
-use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpResponse, Resource, web};
 
 use crate::{answer, token};

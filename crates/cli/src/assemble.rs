@@ -39,13 +39,9 @@ pub struct Domains {
 /// Connects and builds the domains. Starts no task; see [`crate::platform`].
 pub async fn domains(settings: &Settings, ground: Ground) -> anyhow::Result<Domains> {
     let store = store(settings)?;
-    let database = Database::connect(
-        &ground.database_url,
-        &settings.database,
-        ground.clock.clone(),
-    )
-    .await
-    .context("the database cannot be reached")?;
+    let database = Database::connect(&ground.database_url, &settings.database, ground.clock.clone())
+        .await
+        .context("the database cannot be reached")?;
     domains_on(settings, database, store, ground.master_key, ground.clock).await
 }
 
@@ -59,19 +55,8 @@ pub async fn domains_on(
 ) -> anyhow::Result<Domains> {
     let identity = identity(settings, &database, master_key, clock).await?;
     let tenancy = Tenancy::new(database.clone(), identity.clone(), settings.tenancy.clone());
-    let catalog = Catalog::new(
-        database.clone(),
-        store.clone(),
-        tenancy.clone(),
-        settings.catalog.clone(),
-    );
-    Ok(Domains {
-        database,
-        store,
-        identity,
-        tenancy,
-        catalog,
-    })
+    let catalog = Catalog::new(database.clone(), store.clone(), tenancy.clone(), settings.catalog.clone());
+    Ok(Domains { database, store, identity, tenancy, catalog })
 }
 
 /// Accounts and keys alone, for commands that need no store.
@@ -81,9 +66,7 @@ pub async fn identity(
     master_key: Secret,
     clock: Clock,
 ) -> anyhow::Result<Identity> {
-    let keyring = Keyring::load(master_key, database)
-        .await
-        .context("the stored secrets cannot be opened")?;
+    let keyring = Keyring::load(master_key, database).await.context("the stored secrets cannot be opened")?;
     Identity::new(database.clone(), keyring, settings.identity.clone(), clock)
         .await
         .context("accounts and signing keys cannot be loaded")
@@ -96,38 +79,22 @@ fn store(settings: &Settings) -> anyhow::Result<BlobStore> {
         fsync: filesystem.fsync,
         verify_reads: filesystem.verify_reads,
     };
-    BlobStore::filesystem(&config).with_context(|| {
-        format!(
-            "the blob store in {} cannot be opened",
-            config.root.display()
-        )
-    })
+    BlobStore::filesystem(&config)
+        .with_context(|| format!("the blob store in {} cannot be opened", config.root.display()))
 }
 
 /// The services of these roles that answer HTTP. `serve` puts them in order and refuses overlaps.
 pub fn mounts(roles: &[Role], domains: &Domains, settings: &Settings) -> Vec<Mount> {
-    roles
-        .iter()
-        .filter_map(|role| mount(*role, domains, settings))
-        .collect()
+    roles.iter().filter_map(|role| mount(*role, domains, settings)).collect()
 }
 
 fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
-    let Domains {
-        identity,
-        tenancy,
-        catalog,
-        store,
-        ..
-    } = domains.clone();
+    let Domains { identity, tenancy, catalog, store, .. } = domains.clone();
     let external_url = settings.http.external_url.clone();
     let name = role.name();
     Some(match role {
         Role::Registry => {
-            let config = registry::Config {
-                external_url,
-                ..settings.registry.clone()
-            };
+            let config = registry::Config { external_url, ..settings.registry.clone() };
             let service = registry::Registry::new(catalog, tenancy, identity, config);
             Mount {
                 name,
@@ -166,8 +133,7 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
 /// The worker of this process.
 pub fn worker(domains: &Domains, settings: &Settings) -> anyhow::Result<Worker> {
     let runner = queue::Runner::new(domains.database.clone(), settings.worker.clone());
-    Worker::new(runner, &domains.identity, &domains.catalog)
-        .context("the roster has a wrong schedule")
+    Worker::new(runner, &domains.identity, &domains.catalog).context("the roster has a wrong schedule")
 }
 
 /// One endpoint of the platform: which role answers it and what it is called there.
@@ -211,10 +177,7 @@ mod tests {
     #[test]
     fn every_route_lies_below_its_services_prefix_and_stands_once() {
         let routes = routes();
-        let distinct: HashSet<_> = routes
-            .iter()
-            .map(|route| (route.method, route.path))
-            .collect();
+        let distinct: HashSet<_> = routes.iter().map(|route| (route.method, route.path)).collect();
         assert_eq!(distinct.len(), routes.len());
         for role in [Role::Registry, Role::Auth, Role::Projects] {
             assert!(routes.iter().any(|route| route.role == role), "{role:?}");
@@ -226,10 +189,7 @@ mod tests {
                 Role::Projects => projects::PREFIXES,
                 Role::Worker => &[],
             };
-            assert!(
-                prefixes.iter().any(|prefix| route.path.starts_with(prefix)),
-                "{route:?}"
-            );
+            assert!(prefixes.iter().any(|prefix| route.path.starts_with(prefix)), "{route:?}");
         }
     }
 }

@@ -29,12 +29,7 @@ pub enum Ending {
 impl Background {
     /// No tasks yet. A task that dies begins `shutdown`.
     pub fn new(shutdown: Shutdown, drain_delay: Duration) -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            names: HashMap::new(),
-            shutdown,
-            drain_delay,
-        }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, drain_delay }
     }
 
     /// Starts a task that runs until shutdown.
@@ -86,15 +81,9 @@ impl Background {
         };
         let name = self.names.remove(&id).unwrap_or("unnamed");
         if panicked {
-            tracing::error!(
-                task = name,
-                "background task {name} panicked: shutting down"
-            );
+            tracing::error!(task = name, "background task {name} panicked: shutting down");
         } else if early {
-            tracing::error!(
-                task = name,
-                "background task {name} ended by itself: shutting down"
-            );
+            tracing::error!(task = name, "background task {name} ended by itself: shutting down");
         }
         panicked || early
     }
@@ -128,17 +117,11 @@ mod tests {
         background.spawn("good", shutdown.stopping().cancelled_owned());
         shutdown.begin(Duration::ZERO);
         let until = shutdown.stopping().cancelled_owned();
-        assert_eq!(
-            background.watch(until, Duration::from_secs(5)).await,
-            Ending::Orderly
-        );
+        assert_eq!(background.watch(until, Duration::from_secs(5)).await, Ending::Orderly);
 
         let mut background = Background::new(shutdown.clone(), Duration::ZERO);
         background.spawn("deaf", std::future::pending());
         let until = shutdown.stopping().cancelled_owned();
-        assert_eq!(
-            background.watch(until, Duration::from_millis(20)).await,
-            Ending::Broken
-        );
+        assert_eq!(background.watch(until, Duration::from_millis(20)).await, Ending::Broken);
     }
 }

@@ -34,7 +34,7 @@ Examples:
 
 /// A container registry: OCI distribution, tokens, projects and background work in one program.
 #[derive(Parser)]
-#[command(name = "hythe", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "hythe", version, after_help = EXIT_CODES)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -62,11 +62,10 @@ enum Command {
 /// Where the configuration and the data are.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Common {
-    /// Configuration file [env: HYTHE_CONFIG] [default: /etc/hythe/hythe.yaml, if there is one]
+    /// Configuration file [env: HYTHE_CONFIG] [default: /etc/hythe/hythe.yaml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory for everything that must survive a restart [env: HYTHE_DATA_DIR]
-    /// [default: /var/lib/hythe as root, else ~/.local/share/hythe]
+    /// Where everything is kept [env: HYTHE_DATA_DIR] [default: see hythe config explain data_dir]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -85,11 +84,7 @@ struct ServeLine {
 
 impl Common {
     fn flags(&self) -> Flags {
-        Flags {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            ..Flags::default()
-        }
+        Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), ..Flags::default() }
     }
 
     /// The configuration these flags lead to; all problems at once.
@@ -117,11 +112,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Serve(line) => {
-            let flags = Flags {
-                listen: line.listen,
-                ops_listen: line.ops_listen,
-                ..line.common.flags()
-            };
+            let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
             let loaded = load(&flags)?;
             in_runtime(serve::run(loaded, &crate::Role::ALL_IN_ONE))
         }
@@ -152,9 +143,7 @@ fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit,
 pub(crate) fn print(text: &str) -> Result<Exit, Failure> {
     use std::io::Write;
     let mut output = std::io::stdout().lock();
-    let written = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, error))
@@ -180,12 +169,7 @@ mod tests {
                 assert!(line.chars().count() <= 100, "{line}");
             }
             assert!(command.get_about().is_some(), "{}", command.get_name());
-            pending.extend(
-                command
-                    .get_subcommands()
-                    .filter(|sub| sub.get_name() != "help")
-                    .cloned(),
-            );
+            pending.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned());
         }
     }
 }

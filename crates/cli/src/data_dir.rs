@@ -70,21 +70,12 @@ impl DataDir {
                     .and_then(|()| lock.rewind())
                     .and_then(|()| writeln!(lock, "{}", std::process::id()));
                 written.map_err(fault(&lock_path, "the lock file cannot be written"))?;
-                Ok(Self {
-                    path: path.to_owned(),
-                    _lock: lock,
-                })
+                Ok(Self { path: path.to_owned(), _lock: lock })
             }
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut text = String::new();
-                let process = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| text.trim().parse().ok());
-                Err(Error::InUse {
-                    path: path.to_owned(),
-                    process,
-                })
+                let process = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                Err(Error::InUse { path: path.to_owned(), process })
             }
             Err((_, errno)) => Err(fault(&lock_path, "the lock cannot be taken")(errno.into())),
         }
@@ -98,9 +89,7 @@ impl DataDir {
     pub fn master_key(&self, file: &Path) -> Result<Secret, Error> {
         if !file.exists() {
             if file.parent() != Some(self.path()) {
-                return Err(Error::KeyMissing {
-                    path: file.to_owned(),
-                });
+                return Err(Error::KeyMissing { path: file.to_owned() });
             }
             let mut key = zeroed();
             rand::rng().fill(&mut key[..]);
@@ -121,26 +110,19 @@ pub fn read_master_key(file: &Path) -> Result<Secret, Error> {
     let mut open = match File::open(file) {
         Ok(open) => open,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::KeyMissing {
-                path: file.to_owned(),
-            });
+            return Err(Error::KeyMissing { path: file.to_owned() });
         }
         Err(error) => return Err(fault(file, cannot)(error)),
     };
     let mode = open.metadata().map_err(fault(file, cannot))?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(Error::Exposed {
-            path: file.to_owned(),
-            mode,
-        });
+        return Err(Error::Exposed { path: file.to_owned(), mode });
     }
     let mut key = zeroed();
     let mut more = [0];
     let complete = open.read_exact(&mut key).is_ok() && matches!(open.read(&mut more), Ok(0));
     if !complete {
-        return Err(Error::NotAKey {
-            path: file.to_owned(),
-        });
+        return Err(Error::NotAKey { path: file.to_owned() });
     }
     Ok(Secret::new(key))
 }
@@ -168,11 +150,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&staged)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&staged, path)?;
@@ -181,11 +159,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn fault<'a>(path: &'a Path, what: &'static str) -> impl Fn(io::Error) -> Error + 'a {
-    move |source| Error::Io {
-        path: path.to_owned(),
-        what,
-        source,
-    }
+    move |source| Error::Io { path: path.to_owned(), what, source }
 }
 
 #[cfg(test)]
@@ -221,29 +195,17 @@ mod tests {
         assert_eq!(first.expose().len(), 32);
         assert_ne!(first.expose(), [0; 32]);
         assert_eq!(mode(&file), 0o600);
-        assert_eq!(
-            directory.master_key(&file).unwrap().expose(),
-            first.expose()
-        );
+        assert_eq!(directory.master_key(&file).unwrap().expose(), first.expose());
 
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            directory.master_key(&file),
-            Err(Error::Exposed { mode: 0o640, .. })
-        ));
+        assert!(matches!(directory.master_key(&file), Err(Error::Exposed { mode: 0o640, .. })));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         for content in [&[1; 31][..], &[1; 33], b""] {
             fs::write(&file, content).unwrap();
-            assert!(matches!(
-                directory.master_key(&file),
-                Err(Error::NotAKey { .. })
-            ));
+            assert!(matches!(directory.master_key(&file), Err(Error::NotAKey { .. })));
         }
         let elsewhere = parent.path().join("named/key");
-        assert!(matches!(
-            directory.master_key(&elsewhere),
-            Err(Error::KeyMissing { .. })
-        ));
+        assert!(matches!(directory.master_key(&elsewhere), Err(Error::KeyMissing { .. })));
     }
 
     #[test]

@@ -39,11 +39,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with the code `exit`.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            exit,
-            error: error.into(),
-            remedy: None,
-        }
+        Self { exit, error: error.into(), remedy: None }
     }
 
     /// The same with a text only.

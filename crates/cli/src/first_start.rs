@@ -43,8 +43,7 @@ pub async fn prepare(domains: &Domains, data_dir: &Path) -> Result<Option<String
             let password = passwords::generate();
             let mut line = password.expose().to_vec();
             line.push(b'\n');
-            write_private(&file, &line)
-                .with_context(|| format!("{} cannot be written", file.display()))?;
+            write_private(&file, &line).with_context(|| format!("{} cannot be written", file.display()))?;
             from = Some(PasswordFrom::Generated);
             // A terminal forgets; a log does not.
             if io::stdout().is_terminal() {
@@ -61,15 +60,11 @@ pub async fn prepare(domains: &Domains, data_dir: &Path) -> Result<Option<String
         let error = anyhow::Error::new(error).context("the first administrator cannot be made");
         Failure::new(exit, error)
     })?;
-    domains
-        .tenancy
-        .ensure_library()
-        .await
-        .context("the project library cannot be made")?;
+    domains.tenancy.ensure_library().await.context("the project library cannot be made")?;
     Ok(match (made, from) {
-        (true, Some(PasswordFrom::Environment)) => Some(format!(
-            "administrator: {ADMIN}, with the password from the environment"
-        )),
+        (true, Some(PasswordFrom::Environment)) => {
+            Some(format!("administrator: {ADMIN}, with the password from the environment"))
+        }
         (true, Some(PasswordFrom::Generated)) => Some(match shown {
             Some(password) => format!(
                 "administrator: {ADMIN}, password: {password} (also in {} until it is changed)",
@@ -82,11 +77,7 @@ pub async fn prepare(domains: &Domains, data_dir: &Path) -> Result<Option<String
 }
 
 /// Removes the kept password when it is no longer the administrator's; ends when there is nothing to watch.
-pub async fn watch_admin_password(
-    identity: Identity,
-    data_dir: PathBuf,
-    shutdown: CancellationToken,
-) {
+pub async fn watch_admin_password(identity: Identity, data_dir: PathBuf, shutdown: CancellationToken) {
     let file = admin_password_file(&data_dir);
     while file.exists() {
         if let Err(error) = look(&identity, &file).await {
@@ -105,9 +96,8 @@ pub async fn watch_admin_password(
 async fn look(identity: &Identity, file: &Path) -> anyhow::Result<()> {
     let written = file.metadata()?.modified()?;
     let account = identity.user_by_name(ADMIN).await?;
-    let changed = account
-        .as_ref()
-        .is_none_or(|account| std::time::SystemTime::from(account.updated_at) > written);
+    let changed =
+        account.as_ref().is_none_or(|account| std::time::SystemTime::from(account.updated_at) > written);
     if !changed {
         return Ok(());
     }
@@ -127,11 +117,80 @@ async fn look(identity: &Identity, file: &Path) -> anyhow::Result<()> {
         }
         Err(identity::Error::BadCredentials | identity::Error::Disabled) => {
             std::fs::remove_file(file)?;
-            tracing::info!(
-                "the generated administrator's password is no longer in use; its file is removed"
-            );
+            tracing::info!("the generated administrator's password is no longer in use; its file is removed");
         }
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::assemble;
+    use crate::settings::{Environment, Flags, load_from};
+    use blobstore::BlobStore;
+    use database::Clock;
+
+    async fn exists_for(file: &Path, wanted: bool) -> bool {
+        for _ in 0..200 {
+            if file.exists() == wanted {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_generated_password_is_kept_until_it_is_changed() {
+        let database = database::testing::database().await;
+        let directory = tempfile::tempdir().unwrap();
+        let flags = Flags { data_dir: Some(directory.path().to_owned()), ..Flags::default() };
+        let Ok(loaded) = load_from(&flags, &Environment::default()) else {
+            panic!("the defaults are complete");
+        };
+        let domains = assemble::domains_on(
+            &loaded.settings,
+            (*database).clone(),
+            BlobStore::memory(),
+            Secret::new(vec![7; 32]),
+            Clock::system(),
+        )
+        .await
+        .unwrap();
+        let file = admin_password_file(directory.path());
+
+        let notice = prepare(&domains, directory.path()).await.unwrap().unwrap();
+        let password = std::fs::read_to_string(&file).unwrap();
+        let password = password.trim_end();
+        assert!(password.len() >= 20);
+        assert!(notice.contains(&file.display().to_string()) && !notice.contains(password), "{notice}");
+        let presented = Presented::password(ADMIN, password.to_owned());
+        let login = domains.identity.authenticate(&presented, &Origin::default()).await;
+        assert!(login.is_ok());
+        assert!(domains.tenancy.project_visible(&caller(), "library").await.unwrap());
+
+        // A second start makes nothing anew and says nothing.
+        assert_eq!(prepare(&domains, directory.path()).await.unwrap(), None);
+        assert_eq!(std::fs::read_to_string(&file).unwrap().trim_end(), password);
+
+        let shutdown = CancellationToken::new();
+        let watch =
+            watch_admin_password(domains.identity.clone(), directory.path().to_owned(), shutdown.clone());
+        let watching = tokio::spawn(watch);
+        tokio::time::sleep(WATCH_INTERVAL + Duration::from_millis(500)).await;
+        assert!(file.exists(), "removed although nothing was changed");
+        let new = Secret::new(b"Another-pass-1".to_vec());
+        domains.identity.admin_reset_password(ADMIN, new).await.unwrap();
+        assert!(exists_for(&file, false).await, "kept although it was changed");
+        assert!(!watching.is_finished());
+        shutdown.cancel();
+        watching.await.unwrap();
+    }
+
+    fn caller() -> identity::Caller {
+        identity::Caller { principal: identity::Principal::Anonymous, origin: Origin::default() }
+    }
 }

@@ -47,13 +47,8 @@ pub async fn take(settings: &Settings) -> Result<Found, Failure> {
     let data_dir = DataDir::open(&settings.data_dir).map_err(data_dir_failure)?;
     let blobs = settings.blob_root();
     data_dir::private_directory(&blobs).map_err(data_dir_failure)?;
-    let master_key = data_dir
-        .master_key(&settings.master_key_file())
-        .map_err(data_dir_failure)?;
-    let mut held = Held {
-        embedded: None,
-        _data_dir: Some(data_dir),
-    };
+    let master_key = data_dir.master_key(&settings.master_key_file()).map_err(data_dir_failure)?;
+    let mut held = Held { embedded: None, _data_dir: Some(data_dir) };
     let (url, owner_url) = match &settings.database.url {
         Some(url) => (url.clone(), owner_url(settings, url)),
         None => {
@@ -64,12 +59,7 @@ pub async fn take(settings: &Settings) -> Result<Found, Failure> {
         }
     };
     let migrated = migrate_patiently(&url, &owner_url).await?;
-    Ok(Found {
-        url,
-        master_key,
-        migrated,
-        held,
-    })
+    Ok(Found { url, master_key, migrated, held })
 }
 
 /// For commands beside or without a running `hythe serve`. Fails when there is no installation.
@@ -78,18 +68,10 @@ pub async fn visit(settings: &Settings) -> Result<Found, Failure> {
     if let Some(url) = &settings.database.url {
         let master_key = read_master_key(&key_file).map_err(data_dir_failure)?;
         let migrated = migrate(url, &owner_url(settings, url)).await?;
-        return Ok(Found {
-            url: url.clone(),
-            master_key,
-            migrated,
-            held: Held::default(),
-        });
+        return Ok(Found { url: url.clone(), master_key, migrated, held: Held::default() });
     }
     if !settings.data_dir.join("postgres").exists() {
-        let text = format!(
-            "there is no installation in {}",
-            settings.data_dir.display()
-        );
+        let text = format!("there is no installation in {}", settings.data_dir.display());
         return Err(Failure::text(Exit::NotFound, text)
             .remedy("name its directory with --data-dir, or set database.url"));
     }
@@ -128,30 +110,25 @@ pub async fn visit(settings: &Settings) -> Result<Found, Failure> {
         url,
         master_key,
         migrated,
-        held: Held {
-            embedded: Some(embedded),
-            _data_dir: Some(data_dir),
-        },
+        held: Held { embedded: Some(embedded), _data_dir: Some(data_dir) },
     })
 }
 
 async fn start_embedded(settings: &Settings) -> Result<Embedded, Failure> {
-    Embedded::start(&settings.data_dir, &settings.database.embedded)
-        .await
-        .map_err(|error| {
-            let exit = match &error {
-                embedded::Error::InUse { .. } | embedded::Error::Leftover { .. } => Exit::Conflict,
-                embedded::Error::NoBinaries
-                | embedded::Error::BadBinDir { .. }
-                | embedded::Error::TooOld { .. }
-                | embedded::Error::OtherMajor { .. }
-                | embedded::Error::NoAccount { .. }
-                | embedded::Error::NotTraversable { .. } => Exit::Configuration,
-                embedded::Error::Io { .. } => Exit::Storage,
-                _ => Exit::Failed,
-            };
-            Failure::new(exit, error)
-        })
+    Embedded::start(&settings.data_dir, &settings.database.embedded).await.map_err(|error| {
+        let exit = match &error {
+            embedded::Error::InUse { .. } | embedded::Error::Leftover { .. } => Exit::Conflict,
+            embedded::Error::NoBinaries
+            | embedded::Error::BadBinDir { .. }
+            | embedded::Error::TooOld { .. }
+            | embedded::Error::OtherMajor { .. }
+            | embedded::Error::NoAccount { .. }
+            | embedded::Error::NotTraversable { .. } => Exit::Configuration,
+            embedded::Error::Io { .. } => Exit::Storage,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, error)
+    })
 }
 
 fn owner_url(settings: &Settings, url: &str) -> String {
@@ -164,9 +141,7 @@ async fn migrate_patiently(url: &str, owner_url: &str) -> Result<usize, Failure>
     let mut told = false;
     loop {
         match migrate(url, owner_url).await {
-            Err(failure)
-                if failure.exit == Exit::Unreachable && begun.elapsed() < DATABASE_WAIT_MAX =>
-            {
+            Err(failure) if failure.exit == Exit::Unreachable && begun.elapsed() < DATABASE_WAIT_MAX => {
                 if !told {
                     tracing::warn!("the database does not answer yet; waiting for it");
                     told = true;
@@ -184,13 +159,8 @@ async fn migrate(url: &str, owner_url: &str) -> Result<usize, Failure> {
     match database::migrate(owner_url, role.as_deref()).await {
         Ok(report) => Ok(report.applied.len()),
         Err(error) => {
-            let exit = if error.is_unavailable() {
-                Exit::Unreachable
-            } else {
-                Exit::Failed
-            };
-            let error =
-                anyhow::Error::new(error).context("the schema cannot be brought up to date");
+            let exit = if error.is_unavailable() { Exit::Unreachable } else { Exit::Failed };
+            let error = anyhow::Error::new(error).context("the schema cannot be brought up to date");
             Err(Failure::new(exit, error))
         }
     }
@@ -200,15 +170,11 @@ async fn migrate(url: &str, owner_url: &str) -> Result<usize, Failure> {
 fn role_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
-    let from_authority = authority
-        .rsplit_once('@')
-        .and_then(|(user_info, _)| user_info.split(':').next());
+    let from_authority = authority.rsplit_once('@').and_then(|(user_info, _)| user_info.split(':').next());
     let from_query = url
         .split_once('?')
         .and_then(|(_, query)| query.split('&').find_map(|pair| pair.strip_prefix("user=")));
-    let role = from_authority
-        .filter(|role| !role.is_empty())
-        .or(from_query)?;
+    let role = from_authority.filter(|role| !role.is_empty()).or(from_query)?;
     let mut decoded = Vec::with_capacity(role.len());
     let mut bytes = role.bytes();
     while let Some(byte) = bytes.next() {
@@ -226,24 +192,16 @@ fn role_of(url: &str) -> Option<String> {
 fn data_dir_failure(error: data_dir::Error) -> Failure {
     use data_dir::Error;
     let (exit, remedy) = match &error {
-        Error::InUse { .. } => (
-            Exit::Conflict,
-            Some("stop it, or name another directory with --data-dir".to_owned()),
-        ),
-        Error::Io { .. } => (
-            Exit::Storage,
-            Some("name a directory this account may write to with --data-dir".to_owned()),
-        ),
-        Error::Exposed { path, .. } => (
-            Exit::Configuration,
-            Some(format!("chmod 600 {}", path.display())),
-        ),
+        Error::InUse { .. } => {
+            (Exit::Conflict, Some("stop it, or name another directory with --data-dir".to_owned()))
+        }
+        Error::Io { .. } => {
+            (Exit::Storage, Some("name a directory this account may write to with --data-dir".to_owned()))
+        }
+        Error::Exposed { path, .. } => (Exit::Configuration, Some(format!("chmod 600 {}", path.display()))),
         Error::NotAKey { .. } => (
             Exit::Configuration,
-            Some(
-                "put the copy back that was made of it; without it stored secrets are lost"
-                    .to_owned(),
-            ),
+            Some("put the copy back that was made of it; without it stored secrets are lost".to_owned()),
         ),
         Error::KeyMissing { path } => (
             Exit::Configuration,
@@ -267,10 +225,7 @@ mod tests {
     #[test]
     fn the_role_is_read_from_the_url() {
         for (url, role) in [
-            (
-                "postgres://hythe_app:secret@db:5432/hythe",
-                Some("hythe_app"),
-            ),
+            ("postgres://hythe_app:secret@db:5432/hythe", Some("hythe_app")),
             ("postgres://hythe_app@/hythe?host=/run/x", Some("hythe_app")),
             ("postgres://a%40b@db/hythe", Some("a@b")),
             ("postgresql:///hythe?host=/x&user=app", Some("app")),

@@ -48,17 +48,12 @@ impl Listeners {
 
 fn bind(address: &str, flag: &str) -> Result<TcpListener, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| {
-        listen(
-            &listener.as_fd(),
-            Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN),
-        )?;
+        listen(&listener.as_fd(), Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
         Ok(listener)
     });
-    bound
-        .with_context(|| format!("cannot listen on {address}"))
-        .map_err(|error| {
-            Failure::new(Exit::Conflict, error).remedy(format!("name another address with {flag}"))
-        })
+    bound.with_context(|| format!("cannot listen on {address}")).map_err(|error| {
+        Failure::new(Exit::Conflict, error).remedy(format!("name another address with {flag}"))
+    })
 }
 
 /// A platform that serves.
@@ -92,10 +87,7 @@ impl Platform {
         metrics::gauge!("hythe_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let health = Health::new(shutdown.clone());
         let public = listeners.public.local_addr().context("no local address")?;
-        let operations = listeners
-            .operations
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let operations = listeners.operations.as_ref().and_then(|listener| listener.local_addr().ok());
         let operations_server = listeners.operations.map(|listener| {
             let shown = Operations {
                 health: health.clone(),
@@ -159,16 +151,7 @@ impl Platform {
 
     /// Serves until shutdown begins, then ends everything in order.
     pub async fn run(self) -> Ending {
-        let Self {
-            shutdown,
-            settings,
-            server,
-            background,
-            flush,
-            domains,
-            found,
-            ..
-        } = self;
+        let Self { shutdown, settings, server, background, flush, domains, found, .. } = self;
         let drain_delay = Duration::from_millis(settings.http.drain_delay_ms);
         let mut served = Ending::Orderly;
         let until = async {
@@ -219,19 +202,13 @@ fn spawn_all(
 
     let pulls = domains.catalog.pulls.clone();
     let until = flush.clone();
-    background.spawn("pull counters", async move {
-        pulls.run(until.cancelled_owned()).await
-    });
+    background.spawn("pull counters", async move { pulls.run(until.cancelled_owned()).await });
 
     background.spawn("metrics", metrics.run(flush.clone()));
     background.spawn("gauges", gauges(domains.clone(), flush.clone()));
     background.spawn(
         "administrator's password",
-        first_start::watch_admin_password(
-            domains.identity.clone(),
-            settings.data_dir.clone(),
-            flush.clone(),
-        ),
+        first_start::watch_admin_password(domains.identity.clone(), settings.data_dir.clone(), flush.clone()),
     );
 }
 

@@ -187,9 +187,7 @@ fn read_file(
     let named = flags.config.clone().or_else(|| environment.config_file());
     let path = match named {
         Some(path) => path,
-        None if environment.reads_default_file && Path::new(DEFAULT_FILE).exists() => {
-            DEFAULT_FILE.into()
-        }
+        None if environment.reads_default_file && Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
         None => return None,
     };
     match std::fs::read_to_string(&path) {
@@ -205,11 +203,7 @@ fn read_file(
 }
 
 /// The typed sections; problems are told key by key.
-fn typed(
-    merged: &Merged,
-    environment: &Environment,
-    problems: &mut Vec<Problem>,
-) -> Option<Settings> {
+fn typed(merged: &Merged, environment: &Environment, problems: &mut Vec<Problem>) -> Option<Settings> {
     let data_dir: Option<Option<PathBuf>> = merged.section("data_dir", problems);
     let http = merged.section("http", problems);
     let database = merged.section("database", problems);
@@ -226,9 +220,8 @@ fn typed(
         None => {
             problems.push(Problem {
                 place: String::new(),
-                message:
-                    "no data directory: set --data-dir, as neither XDG_DATA_HOME nor HOME is set"
-                        .to_owned(),
+                message: "no data directory: set --data-dir, as neither XDG_DATA_HOME nor HOME is set"
+                    .to_owned(),
             });
             return None;
         }
@@ -272,16 +265,10 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, _)| {
-                name.starts_with(PREFIX) || name == "XDG_DATA_HOME" || name == "HOME"
-            })
+            .filter(|(name, _)| name.starts_with(PREFIX) || name == "XDG_DATA_HOME" || name == "HOME")
             .filter(|(name, _)| name != ADMIN_PASSWORD && name != ADMIN_PASSWORD_FILE)
             .collect();
-        Self {
-            variables,
-            reads_default_file: true,
-            is_root: nix::unistd::Uid::effective().is_root(),
-        }
+        Self { variables, reads_default_file: true, is_root: nix::unistd::Uid::effective().is_root() }
     }
 
     /// A made-up one, for tests.
@@ -301,10 +288,7 @@ impl Environment {
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
-        self.variables
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+        self.variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
     fn default_data_dir(&self) -> Option<PathBuf> {
@@ -333,15 +317,11 @@ impl Environment {
 pub fn admin_password() -> Result<Option<Secret>, Problem> {
     let direct = std::env::var_os(ADMIN_PASSWORD).filter(|value| !value.is_empty());
     let file = std::env::var_os(ADMIN_PASSWORD_FILE).filter(|value| !value.is_empty());
-    let problem = |place: &str, message: String| Problem {
-        place: place.to_owned(),
-        message,
-    };
+    let problem = |place: &str, message: String| Problem { place: place.to_owned(), message };
     match (direct, file) {
-        (Some(_), Some(_)) => Err(problem(
-            ADMIN_PASSWORD,
-            format!("{ADMIN_PASSWORD_FILE} is set too; set one of them"),
-        )),
+        (Some(_), Some(_)) => {
+            Err(problem(ADMIN_PASSWORD, format!("{ADMIN_PASSWORD_FILE} is set too; set one of them")))
+        }
         (Some(value), None) => match value.into_string() {
             Ok(text) => Ok(Some(Secret::new(text.into_bytes()))),
             Err(_) => Err(problem(ADMIN_PASSWORD, "not UTF-8".to_owned())),
@@ -357,9 +337,7 @@ pub fn admin_password() -> Result<Option<Secret>, Problem> {
 /// A file that holds one secret; one newline at its end is not part of it.
 fn secret_file(path: &Path) -> Result<String, String> {
     let named = |reason: String| format!("{} {reason}", path.display());
-    let length = std::fs::metadata(path)
-        .map_err(|error| named(format!("cannot be read: {error}")))?
-        .len();
+    let length = std::fs::metadata(path).map_err(|error| named(format!("cannot be read: {error}")))?.len();
     if length > SECRET_FILE_BYTES_MAX {
         return Err(named("is too large for one secret".to_owned()));
     }
@@ -386,11 +364,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hythe.yaml");
         std::fs::write(&path, text).unwrap();
-        let flags = Flags {
-            config: Some(path),
-            data_dir: Some("/data".into()),
-            ..Flags::default()
-        };
+        let flags = Flags { config: Some(path), data_dir: Some("/data".into()), ..Flags::default() };
         load_from(&flags, environment)
     }
 
@@ -414,10 +388,7 @@ mod tests {
     fn the_embedded_file_alone_is_complete() {
         let environment = Environment::of([("HOME", "/home/ana")]);
         let Ok(loaded) = load_from(&Flags::default(), &environment) else {
-            panic!(
-                "{}",
-                load_from(&Flags::default(), &environment).err().unwrap()
-            );
+            panic!("{}", load_from(&Flags::default(), &environment).err().unwrap());
         };
         let settings = loaded.settings;
         assert_eq!(settings.data_dir, Path::new("/home/ana/.local/share/hythe"));
@@ -437,9 +408,7 @@ mod tests {
             ("HYTHE_PORT", "tcp://10.0.0.1:80"),
         ]);
         let text = "http:\n  addr: 127.0.0.1:1\n  keep_alive_seconds: 9\n  external_url: http://r.example\n";
-        let loaded = load_text(text, &environment)
-            .map_err(|problems| problems.to_string())
-            .unwrap();
+        let loaded = load_text(text, &environment).map_err(|problems| problems.to_string()).unwrap();
         let http = &loaded.settings.http;
         assert_eq!(http.addr, "127.0.0.1:2");
         assert_eq!(http.keep_alive_seconds, 9);
@@ -447,15 +416,9 @@ mod tests {
         assert!(!http.access_log);
         assert_eq!(http.external_url, None);
         let shown = loaded.merged.render(true);
-        assert!(
-            shown.contains("addr: \"127.0.0.1:2\"  # HYTHE_HTTP__ADDR"),
-            "{shown}"
-        );
+        assert!(shown.contains("addr: \"127.0.0.1:2\"  # HYTHE_HTTP__ADDR"), "{shown}");
         assert!(shown.contains("hythe.yaml:3"), "{shown}");
-        assert!(
-            shown.contains("data_dir: \"/data\"  # --data-dir"),
-            "{shown}"
-        );
+        assert!(shown.contains("data_dir: \"/data\"  # --data-dir"), "{shown}");
     }
 
     #[test]
@@ -477,10 +440,7 @@ mod tests {
             "HYTHE_STORAGE__FILESYSTEM__ROTO: unknown key storage.filesystem.roto; did you mean storage.filesystem.root?",
         ];
         for start in expected {
-            assert!(
-                problems.iter().any(|problem| problem.starts_with(start)),
-                "{start} in {problems:#?}"
-            );
+            assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start} in {problems:#?}");
         }
         assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     }
@@ -491,31 +451,13 @@ mod tests {
             ("http:\n  addr: nowhere\n", "2:3: http.addr"),
             ("http:\n  addr: \"1.2.3.4:99999\"\n", "2:3: http.addr"),
             ("http:\n  external_url: ftp://x\n", "2:3: http.external_url"),
-            (
-                "http:\n  external_url: http://u:p@x\n",
-                "2:3: http.external_url",
-            ),
-            (
-                "http:\n  external_url: http://x/sub\n",
-                "2:3: http.external_url",
-            ),
-            (
-                "http:\n  external_url: https://x\n",
-                "2:3: http.external_url",
-            ),
-            (
-                "http:\n  trusted_proxies: [10.0.0.0/99]\n",
-                "2:3: http.trusted_proxies",
-            ),
+            ("http:\n  external_url: http://u:p@x\n", "2:3: http.external_url"),
+            ("http:\n  external_url: http://x/sub\n", "2:3: http.external_url"),
+            ("http:\n  external_url: https://x\n", "2:3: http.external_url"),
+            ("http:\n  trusted_proxies: [10.0.0.0/99]\n", "2:3: http.trusted_proxies"),
             ("log:\n  level: \"hythe=loud\"\n", "2:3: log.level"),
-            (
-                "identity:\n  token_minutes: 0\n",
-                "2:3: identity.token_minutes",
-            ),
-            (
-                "database:\n  owner_url: postgres://x/y\n",
-                "2:3: database.owner_url",
-            ),
+            ("identity:\n  token_minutes: 0\n", "2:3: identity.token_minutes"),
+            ("database:\n  owner_url: postgres://x/y\n", "2:3: database.owner_url"),
             ("storage:\n  driver: floppy\n", "2:3: storage.driver"),
         ];
         for (text, start) in cases {
@@ -524,10 +466,7 @@ mod tests {
             assert!(problems[0].starts_with(start), "{text} {problems:?}");
         }
         let fine = "http:\n  external_url: https://r.example:5000\n  trusted_proxies: [10.0.0.1]\n";
-        assert_eq!(
-            problems(fine, &Environment::default()),
-            Vec::<String>::new()
-        );
+        assert_eq!(problems(fine, &Environment::default()), Vec::<String>::new());
     }
 
     #[test]
@@ -536,13 +475,8 @@ mod tests {
         let file = directory.path().join("url");
         std::fs::write(&file, "postgres://ana:hunter2@db/hythe\n").unwrap();
         let environment = Environment::of([("HYTHE_DATABASE__URL_FILE", file.to_str().unwrap())]);
-        let loaded = load_text("", &environment)
-            .map_err(|problems| problems.to_string())
-            .unwrap();
-        assert_eq!(
-            loaded.settings.database.url.as_deref(),
-            Some("postgres://ana:hunter2@db/hythe")
-        );
+        let loaded = load_text("", &environment).map_err(|problems| problems.to_string()).unwrap();
+        assert_eq!(loaded.settings.database.url.as_deref(), Some("postgres://ana:hunter2@db/hythe"));
         assert!(!loaded.merged.render(true).contains("hunter2"));
         assert!(!loaded.merged.render(false).contains("hunter2"));
         let twice = Environment::of([
@@ -550,24 +484,15 @@ mod tests {
             ("HYTHE_DATABASE__URL", "postgres://other/x"),
         ]);
         assert_eq!(problems("", &twice).len(), 1);
-        let wrong = problems(
-            "",
-            &Environment::of([("HYTHE_DATABASE__URL_FILE", "/nowhere/x")]),
-        );
-        assert!(
-            wrong[0].starts_with("HYTHE_DATABASE__URL_FILE: "),
-            "{wrong:?}"
-        );
+        let wrong = problems("", &Environment::of([("HYTHE_DATABASE__URL_FILE", "/nowhere/x")]));
+        assert!(wrong[0].starts_with("HYTHE_DATABASE__URL_FILE: "), "{wrong:?}");
     }
 
     #[test]
     fn a_file_that_is_not_yaml_is_one_problem_with_its_line() {
         let problems = problems("http:\n  addr: [\n", &Environment::default());
         assert_eq!(problems.len(), 1, "{problems:?}");
-        let missing = Flags {
-            config: Some("/nowhere/hythe.yaml".into()),
-            ..Flags::default()
-        };
+        let missing = Flags { config: Some("/nowhere/hythe.yaml".into()), ..Flags::default() };
         assert!(load_from(&missing, &Environment::of([("HOME", "/")])).is_err());
     }
 }

@@ -73,10 +73,7 @@ mod tests {
 
     #[test]
     fn debug_never_shows_a_url() {
-        let config = Config {
-            url: Some("postgres://ana:secret@db/hythe".to_owned()),
-            ..Config::default()
-        };
+        let config = Config { url: Some("postgres://ana:secret@db/hythe".to_owned()), ..Config::default() };
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

@@ -66,9 +66,7 @@ pub enum Error {
     )]
     NoBinaries,
     /// The configured directory is not one with PostgreSQL in it.
-    #[error(
-        "database.embedded.bin_dir is {dir}, which does not hold the programs postgres and initdb"
-    )]
+    #[error("database.embedded.bin_dir is {dir}, which does not hold the programs postgres and initdb")]
     BadBinDir {
         /// The configured directory.
         dir: PathBuf,
@@ -125,9 +123,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory for the data holds something else.
-    #[error(
-        "{path} is not empty and holds no PostgreSQL data; move it away or choose another --data-dir"
-    )]
+    #[error("{path} is not empty and holds no PostgreSQL data; move it away or choose another --data-dir")]
     NotACluster {
         /// The directory.
         path: PathBuf,
@@ -228,21 +224,11 @@ impl Embedded {
         // The sender is dropped without a word only when the thread panicked.
         let server = started.await.unwrap_or_else(|_| {
             let source = std::io::Error::other("the supervisor thread ended");
-            Err(Error::Io {
-                what: "cannot supervise the server of",
-                path: data_dir.to_owned(),
-                source,
-            })
+            Err(Error::Io { what: "cannot supervise the server of", path: data_dir.to_owned(), source })
         })?;
-        let embedded = Self {
-            socket_dir: server.socket_dir,
-            commands,
-        };
+        let embedded = Self { socket_dir: server.socket_dir, commands };
         embedded.wait_until_ready(&phase, &server.log).await?;
-        embedded
-            .create_roles()
-            .await
-            .map_err(|err| Error::Setup(err.into()))?;
+        embedded.create_roles().await.map_err(|err| Error::Setup(err.into()))?;
         Ok(embedded)
     }
 
@@ -251,10 +237,7 @@ impl Embedded {
     pub async fn connect_existing(data_dir: &Path) -> Option<Urls> {
         let socket_dir = place::running_socket_dir(data_dir)?;
         let options = options(&socket_dir, OWNER, DATABASE);
-        let connection = tokio::time::timeout(Duration::from_secs(2), options.connect())
-            .await
-            .ok()?
-            .ok()?;
+        let connection = tokio::time::timeout(Duration::from_secs(2), options.connect()).await.ok()?.ok()?;
         connection.close().await.ok();
         Some(urls(&socket_dir))
     }
@@ -283,23 +266,16 @@ impl Embedded {
         let options = options(&self.socket_dir, OWNER, "postgres");
         loop {
             if let Some(tail) = failure(phase) {
-                return Err(Error::Ended {
-                    log: log.to_owned(),
-                    tail,
-                });
+                return Err(Error::Ended { log: log.to_owned(), tail });
             }
-            if let Ok(Ok(connection)) =
-                tokio::time::timeout(Duration::from_secs(5), options.connect()).await
+            if let Ok(Ok(connection)) = tokio::time::timeout(Duration::from_secs(5), options.connect()).await
             {
                 *phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Serving;
                 connection.close().await.ok();
                 return Ok(());
             }
             if started.elapsed() > READY_TIMEOUT {
-                return Err(Error::NotReady {
-                    seconds: READY_TIMEOUT.as_secs(),
-                    log: log.to_owned(),
-                });
+                return Err(Error::NotReady { seconds: READY_TIMEOUT.as_secs(), log: log.to_owned() });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -307,22 +283,14 @@ impl Embedded {
 
     /// Runs at every start: the first one may have been interrupted in between.
     async fn create_roles(&self) -> Result<(), sqlx::Error> {
-        let mut connection: PgConnection = options(&self.socket_dir, OWNER, "postgres")
-            .connect()
-            .await?;
-        let role =
-            sqlx::query_scalar::<_, i32>("select 1 from pg_roles where rolname = 'hythe_app'");
+        let mut connection: PgConnection = options(&self.socket_dir, OWNER, "postgres").connect().await?;
+        let role = sqlx::query_scalar::<_, i32>("select 1 from pg_roles where rolname = 'hythe_app'");
         if role.fetch_optional(&mut connection).await?.is_none() {
-            sqlx::query("create role hythe_app login")
-                .execute(&mut connection)
-                .await?;
+            sqlx::query("create role hythe_app login").execute(&mut connection).await?;
         }
-        let database =
-            sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = 'hythe'");
+        let database = sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = 'hythe'");
         if database.fetch_optional(&mut connection).await?.is_none() {
-            sqlx::query("create database hythe owner hythe_owner")
-                .execute(&mut connection)
-                .await?;
+            sqlx::query("create database hythe owner hythe_owner").execute(&mut connection).await?;
         }
         connection.close().await
     }
@@ -378,10 +346,7 @@ impl Supervisor {
                 return;
             }
         };
-        let started = Started {
-            socket_dir: server.socket_dir().to_owned(),
-            log: server.log().to_owned(),
-        };
+        let started = Started { socket_dir: server.socket_dir().to_owned(), log: server.log().to_owned() };
         if report.send(Ok(started)).is_err() {
             running.stop(STOP_TIMEOUT);
             return;
@@ -393,8 +358,7 @@ impl Supervisor {
                 Next::GiveUp => {
                     let tail = server.log_tail();
                     drop(server);
-                    *self.phase.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Phase::Failed(tail);
+                    *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Failed(tail);
                     return;
                 }
                 Next::Stop(done) => {
@@ -431,10 +395,7 @@ impl Supervisor {
             let Some(status) = running.ended() else {
                 continue;
             };
-            if matches!(
-                *self.phase.lock().unwrap_or_else(PoisonError::into_inner),
-                Phase::Starting
-            ) {
+            if matches!(*self.phase.lock().unwrap_or_else(PoisonError::into_inner), Phase::Starting) {
                 return Next::GiveUp;
             }
             tracing::error!(%status, log = %server.log().display(), "the embedded PostgreSQL ended; starting it again");
@@ -443,11 +404,7 @@ impl Supervisor {
     }
 
     /// Starts the server again, after a pause that grows while it fails. An error is the request to stop.
-    fn restart(
-        &self,
-        server: &Server,
-        delay: &mut Duration,
-    ) -> Result<Running, Option<oneshot::Sender<()>>> {
+    fn restart(&self, server: &Server, delay: &mut Duration) -> Result<Running, Option<oneshot::Sender<()>>> {
         loop {
             match self.inbox.recv_timeout(*delay) {
                 Ok(done) => return Err(Some(done)),
@@ -474,10 +431,7 @@ fn options(socket_dir: &Path, role: &str, database: &str) -> PgConnectOptions {
 }
 
 fn urls(socket_dir: &Path) -> Urls {
-    Urls {
-        url: url(socket_dir, APP, DATABASE),
-        owner_url: url(socket_dir, OWNER, DATABASE),
-    }
+    Urls { url: url(socket_dir, APP, DATABASE), owner_url: url(socket_dir, OWNER, DATABASE) }
 }
 
 /// A URL whose host is the directory of the socket, as libpq and sqlx understand it.
@@ -487,9 +441,7 @@ pub(crate) fn url(socket_dir: &Path, role: &str, database: &str) -> String {
     let mut url = format!("postgres://{role}@");
     for byte in socket_dir.as_os_str().as_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                url.push(char::from(*byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => url.push(char::from(*byte)),
             // Writing to a string cannot fail.
             _ => write!(url, "%{byte:02X}").unwrap_or_default(),
         }

@@ -16,9 +16,7 @@ pub enum Error {
         constraint: String,
     },
     /// A foreign key refused the row, or its removal.
-    #[error(
-        "a row that this one refers to is missing, or one that refers to it is there ({constraint})"
-    )]
+    #[error("a row that this one refers to is missing, or one that refers to it is there ({constraint})")]
     Reference {
         /// Name of the foreign key.
         constraint: String,
@@ -59,9 +57,7 @@ pub enum MigrationError {
         version: i64,
     },
     /// Another process has been migrating for longer than anybody should wait.
-    #[error(
-        "another process has held the migration lock for {waited_seconds} seconds; see what it is doing"
-    )]
+    #[error("another process has held the migration lock for {waited_seconds} seconds; see what it is doing")]
     Busy {
         /// How long this process waited, in seconds.
         waited_seconds: u64,
@@ -97,10 +93,7 @@ impl Error {
 
     /// The database did not answer in time.
     pub(crate) fn timed_out(what: &'static str) -> Self {
-        Self::Unavailable(sqlx::Error::Io(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            what,
-        )))
+        Self::Unavailable(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what)))
     }
 }
 
@@ -119,12 +112,8 @@ impl From<sqlx::Error> for Error {
         let constraint = || answer.constraint().unwrap_or_default().to_owned();
         match answer.code().as_deref() {
             // unique_violation, exclusion_violation
-            Some("23505" | "23P01") => Self::Conflict {
-                constraint: constraint(),
-            },
-            Some("23503") => Self::Reference {
-                constraint: constraint(),
-            },
+            Some("23505" | "23P01") => Self::Conflict { constraint: constraint() },
+            Some("23503") => Self::Reference { constraint: constraint() },
             // serialization_failure, deadlock_detected
             Some("40001" | "40P01") => Self::Retry(err),
             Some(code) if is_away(code) => Self::Unavailable(err),
@@ -155,14 +144,11 @@ mod tests {
     #[test]
     fn states_of_the_server_are_told_from_faults_of_a_statement() {
         for code in [
-            "08006", "08001", "53300", "53100", "57014", "57P01", "57P02", "57P03", "55P03",
-            "25P03", "25006",
+            "08006", "08001", "53300", "53100", "57014", "57P01", "57P02", "57P03", "55P03", "25P03", "25006",
         ] {
             assert!(is_away(code), "{code}");
         }
-        for code in [
-            "42P01", "42601", "22001", "23502", "23514", "0A000", "57P04", "42501",
-        ] {
+        for code in ["42P01", "42601", "22001", "23502", "23514", "0A000", "57P04", "42501"] {
             assert!(!is_away(code), "{code}");
         }
     }

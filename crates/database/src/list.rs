@@ -50,12 +50,7 @@ pub struct Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self {
-            terms: Vec::new(),
-            sort: Vec::new(),
-            page: 1,
-            page_size: 10,
-        }
+        Self { terms: Vec::new(), sort: Vec::new(), page: 1, page_size: 10 }
     }
 }
 
@@ -133,31 +128,18 @@ pub const fn flag(key: &'static str, sql: &'static str) -> Column {
 }
 
 const fn column(key: &'static str, sql: &'static str, kind: Kind) -> Column {
-    Column {
-        key,
-        sql,
-        kind,
-        filters: true,
-        sorts: false,
-    }
+    Column { key, sql, kind, filters: true, sorts: false }
 }
 
 impl Column {
     /// May also be sorted by.
     pub const fn sortable(self) -> Self {
-        Self {
-            sorts: true,
-            ..self
-        }
+        Self { sorts: true, ..self }
     }
 
     /// May be sorted by and not filtered.
     pub const fn sort_only(self) -> Self {
-        Self {
-            sorts: true,
-            filters: false,
-            ..self
-        }
+        Self { sorts: true, filters: false, ..self }
     }
 }
 
@@ -176,11 +158,7 @@ impl Columns {
         default_order: &'static str,
         tie_breaker: &'static str,
     ) -> Self {
-        Self {
-            columns,
-            default_order,
-            tie_breaker,
-        }
+        Self { columns, default_order, tie_breaker }
     }
 
     fn find(&self, key: &str) -> Option<&Column> {
@@ -191,10 +169,7 @@ impl Columns {
 /// Keys compare without case and underscores: `ProjectID` and `project_id` are one.
 fn same_key(one: &str, other: &str) -> bool {
     let plain = |key: &str| {
-        key.bytes()
-            .filter(|byte| *byte != b'_')
-            .map(|byte| byte.to_ascii_lowercase())
-            .collect::<Vec<_>>()
+        key.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
     };
     plain(one) == plain(other)
 }
@@ -262,40 +237,20 @@ struct Condition {
 
 impl Condition {
     const fn plain(sql: &'static str) -> Self {
-        Self {
-            before: sql,
-            operator: "",
-            value: None,
-            after: "",
-        }
+        Self { before: sql, operator: "", value: None, after: "" }
     }
 
     fn compare(sql: &'static str, operator: &'static str, value: Bind) -> Self {
-        Self {
-            before: sql,
-            operator,
-            value: Some(value),
-            after: "",
-        }
+        Self { before: sql, operator, value: Some(value), after: "" }
     }
 
     fn one_of(sql: &'static str, values: Bind) -> Self {
-        Self {
-            before: sql,
-            operator: " = any(",
-            value: Some(values),
-            after: ")",
-        }
+        Self { before: sql, operator: " = any(", value: Some(values), after: ")" }
     }
 
     fn contains(sql: &'static str, part: &str) -> Self {
         let value = Some(Bind::Text(format!("%{}%", escape_like(part))));
-        Self {
-            before: sql,
-            operator: " ilike ",
-            value,
-            after: r" escape '\'",
-        }
+        Self { before: sql, operator: " ilike ", value, after: r" escape '\'" }
     }
 
     fn push(&self, sql: &mut QueryBuilder<Postgres>) {
@@ -317,11 +272,7 @@ pub struct Select {
 impl Select {
     /// `columns_sql` comes after `select`, `from_sql` after `from`; the latter has no `where` of its own.
     pub fn new(columns_sql: &'static str, from_sql: &'static str) -> Self {
-        Self {
-            columns: columns_sql,
-            from: from_sql,
-            conditions: Vec::new(),
-        }
+        Self { columns: columns_sql, from: from_sql, conditions: Vec::new() }
     }
 
     /// Adds a condition with one bound value at its end: `and("p.project_id = ", id)`.
@@ -330,25 +281,14 @@ impl Select {
     }
 
     /// Adds a condition with one bound value inside: `and_with("(p.public or p.id = any(", ids, "))")`.
-    pub fn and_with(
-        mut self,
-        before: &'static str,
-        value: impl Into<Bind>,
-        after: &'static str,
-    ) -> Self {
-        self.conditions.push(Condition {
-            before,
-            operator: "",
-            value: Some(value.into()),
-            after,
-        });
+    pub fn and_with(mut self, before: &'static str, value: impl Into<Bind>, after: &'static str) -> Self {
+        self.conditions.push(Condition { before, operator: "", value: Some(value.into()), after });
         self
     }
 
     /// Adds the condition that `sql` is one of `values`; no values match nothing.
     pub fn and_any(mut self, sql: &'static str, values: Vec<i64>) -> Self {
-        self.conditions
-            .push(Condition::one_of(sql, Bind::Integers(values)));
+        self.conditions.push(Condition::one_of(sql, Bind::Integers(values)));
         self
     }
 
@@ -391,11 +331,7 @@ where
     for (key, value) in &query.terms {
         select.conditions.extend(conditions(columns, key, value)?);
     }
-    let limit = if (1..=PAGE_SIZE_MAX).contains(&query.page_size) {
-        query.page_size
-    } else {
-        PAGE_SIZE_MAX
-    };
+    let limit = if (1..=PAGE_SIZE_MAX).contains(&query.page_size) { query.page_size } else { PAGE_SIZE_MAX };
     let offset = (query.page.max(1) - 1).saturating_mul(limit);
 
     let mut connection = pool.acquire().await?;
@@ -409,11 +345,7 @@ where
     let total = if read < limit && (read > 0 || offset == 0) {
         offset + read
     } else {
-        count_statement(&select)
-            .build_query_scalar()
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await?
+        count_statement(&select).build_query_scalar().persistent(false).fetch_one(&mut *connection).await?
     };
     Ok(Page { rows, total })
 }
@@ -432,19 +364,14 @@ fn rows_statement(
     let mut sorted = false;
     for (key, descending) in sort {
         if let Some(column) = columns.find(key).filter(|column| column.sorts) {
-            sql.push(column.sql)
-                .push(if *descending { " desc, " } else { ", " });
+            sql.push(column.sql).push(if *descending { " desc, " } else { ", " });
             sorted = true;
         }
     }
     if !sorted {
         sql.push(columns.default_order).push(", ");
     }
-    sql.push(columns.tie_breaker)
-        .push(" limit ")
-        .push_bind(limit)
-        .push(" offset ")
-        .push_bind(offset);
+    sql.push(columns.tie_breaker).push(" limit ").push_bind(limit).push(" offset ").push_bind(offset);
     sql
 }
 
@@ -485,13 +412,8 @@ fn split_key(key: &str) -> Option<(&str, Option<Comparison>)> {
 fn conditions(columns: &Columns, key: &str, value: &Value) -> Result<Vec<Condition>, Error> {
     let unknown = || Error::UnknownKey(key.to_owned());
     let (name, comparison) = split_key(key).ok_or_else(unknown)?;
-    let column = columns
-        .find(name)
-        .filter(|column| column.filters)
-        .ok_or_else(unknown)?;
-    let unfit = || Error::BadValue {
-        key: key.to_owned(),
-    };
+    let column = columns.find(name).filter(|column| column.filters).ok_or_else(unknown)?;
+    let unfit = || Error::BadValue { key: key.to_owned() };
     let bind = |text: &str| one(column.kind, text).ok_or_else(unfit);
     let ordered = matches!(column.kind, Kind::Integer | Kind::Time);
 
@@ -504,10 +426,9 @@ fn conditions(columns: &Columns, key: &str, value: &Value) -> Result<Vec<Conditi
             }
             Condition::contains(column.sql, part)
         }
-        (Value::Exact(text), Some(Comparison::OneOf)) => Condition::one_of(
-            column.sql,
-            many(column.kind, std::slice::from_ref(text)).ok_or_else(unfit)?,
-        ),
+        (Value::Exact(text), Some(Comparison::OneOf)) => {
+            Condition::one_of(column.sql, many(column.kind, std::slice::from_ref(text)).ok_or_else(unfit)?)
+        }
         (Value::Any(texts), None | Some(Comparison::OneOf)) => {
             Condition::one_of(column.sql, many(column.kind, texts).ok_or_else(unfit)?)
         }
@@ -553,20 +474,11 @@ fn one(kind: Kind, text: &str) -> Option<Bind> {
 
 fn many(kind: Kind, texts: &[String]) -> Option<Bind> {
     match kind {
-        Kind::Text => texts
-            .iter()
-            .all(|text| !text.contains('\0'))
-            .then(|| Bind::Texts(texts.to_vec())),
-        Kind::Integer => texts
-            .iter()
-            .map(|text| text.parse().ok())
-            .collect::<Option<_>>()
-            .map(Bind::Integers),
-        Kind::Time => texts
-            .iter()
-            .map(|text| moment(text))
-            .collect::<Option<_>>()
-            .map(Bind::Times),
+        Kind::Text => texts.iter().all(|text| !text.contains('\0')).then(|| Bind::Texts(texts.to_vec())),
+        Kind::Integer => {
+            texts.iter().map(|text| text.parse().ok()).collect::<Option<_>>().map(Bind::Integers)
+        }
+        Kind::Time => texts.iter().map(|text| moment(text)).collect::<Option<_>>().map(Bind::Times),
         Kind::Flag => None,
     }
 }
@@ -577,11 +489,7 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
         .map(|moment| moment.and_utc())
-        .or_else(|| {
-            DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|moment| moment.with_timezone(&Utc))
-        })
+        .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc)))
 }
 
 /// Takes their meaning from the characters that `ilike` treats as wild.

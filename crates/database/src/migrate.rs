@@ -65,10 +65,7 @@ async fn run(connection: &mut PgConnection, app_role: Option<&str>) -> Result<Re
     if !applied.is_empty() {
         let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
         migrator.set_ignore_missing(true).set_locking(false);
-        migrator
-            .run_direct(None, connection, false)
-            .await
-            .map_err(failure)?;
+        migrator.run_direct(None, connection, false).await.map_err(failure)?;
         tracing::info!(migrations = applied.len(), "database schema migrated");
     }
     if lacks_rights(connection, app_role).await? {
@@ -92,9 +89,7 @@ pub(crate) async fn pending(connection: &mut PgConnection) -> Result<Vec<i64>, E
             return Err(Error::Migration(MigrationError::Dirty { version }));
         }
         let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("select version, checksum from _sqlx_migrations")
-                .fetch_all(connection)
-                .await?;
+            sqlx::query_as("select version, checksum from _sqlx_migrations").fetch_all(connection).await?;
         recorded.extend(rows);
     }
     let mut pending = Vec::new();
@@ -119,23 +114,17 @@ async fn lock(connection: &mut PgConnection) -> Result<(), Error> {
             return Ok(());
         }
         if started.elapsed() > LOCK_WAIT_MAX {
-            return Err(Error::Migration(MigrationError::Busy {
-                waited_seconds: LOCK_WAIT_MAX.as_secs(),
-            }));
+            return Err(Error::Migration(MigrationError::Busy { waited_seconds: LOCK_WAIT_MAX.as_secs() }));
         }
         tokio::time::sleep(LOCK_POLL).await;
     }
 }
 
 fn changed(version: i64) -> MigrationError {
-    let description = MIGRATOR
-        .iter()
-        .find(|migration| migration.version == version);
+    let description = MIGRATOR.iter().find(|migration| migration.version == version);
     MigrationError::Changed {
         version,
-        description: description
-            .map(|migration| migration.description.to_string())
-            .unwrap_or_default(),
+        description: description.map(|migration| migration.description.to_string()).unwrap_or_default(),
     }
 }
 
@@ -156,10 +145,7 @@ fn failure(err: MigrateError) -> Error {
 }
 
 /// Whether the role is another one than ours and lacks anything that [`grant`] gives, or has what it takes.
-async fn lacks_rights(
-    connection: &mut PgConnection,
-    app_role: Option<&str>,
-) -> Result<bool, Error> {
+async fn lacks_rights(connection: &mut PgConnection, app_role: Option<&str>) -> Result<bool, Error> {
     let Some(role) = app_role else {
         return Ok(false);
     };
@@ -209,10 +195,7 @@ async fn grant(connection: &mut PgConnection, app_role: Option<&str>) -> Result<
     let Some(role) = app_role else { return Ok(()) };
     let mut tx = connection.begin().await?;
     // A `do` block takes no parameters; the setting ends with the transaction.
-    sqlx::query("select set_config('hythe.app_role', $1, true)")
-        .bind(role)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("select set_config('hythe.app_role', $1, true)").bind(role).execute(&mut *tx).await?;
     sqlx::query(GRANT).execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
@@ -242,14 +225,9 @@ mod tests {
     #[tokio::test]
     async fn of_three_at_once_one_works_and_a_fourth_writes_nothing() {
         let (url, _name) = testing::empty_database().await;
-        let (one, two, three) = tokio::join!(
-            migrate(&url, Some(APP)),
-            migrate(&url, Some(APP)),
-            migrate(&url, Some(APP))
-        );
-        let mut applied: Vec<usize> = [one, two, three]
-            .map(|report| report.unwrap().applied.len())
-            .to_vec();
+        let (one, two, three) =
+            tokio::join!(migrate(&url, Some(APP)), migrate(&url, Some(APP)), migrate(&url, Some(APP)));
+        let mut applied: Vec<usize> = [one, two, three].map(|report| report.unwrap().applied.len()).to_vec();
         applied.sort_unstable();
         assert_eq!(applied, [0, 0, MIGRATOR.iter().count()]);
 
@@ -265,12 +243,10 @@ mod tests {
         assert!(database.schema_is_current().await.unwrap());
         let migrated = || migrate(database.owner_url(), Some(APP));
         let owner = database.owner();
-        sqlx::query(
-            "insert into _sqlx_migrations values (99999999999999, 'later', now(), true, '', 0)",
-        )
-        .execute(owner)
-        .await
-        .unwrap();
+        sqlx::query("insert into _sqlx_migrations values (99999999999999, 'later', now(), true, '', 0)")
+            .execute(owner)
+            .await
+            .unwrap();
         assert_eq!(migrated().await.unwrap(), Report::default());
         assert!(database.schema_is_current().await.unwrap());
 
@@ -278,9 +254,7 @@ mod tests {
             .execute(owner)
             .await
             .unwrap();
-        let Error::Migration(err) = migrated().await.unwrap_err() else {
-            panic!("another error")
-        };
+        let Error::Migration(err) = migrated().await.unwrap_err() else { panic!("another error") };
         assert!(matches!(err, MigrationError::Changed { .. }), "{err}");
         assert!(err.to_string().contains("identity create tables"), "{err}");
 
@@ -290,12 +264,7 @@ mod tests {
             .unwrap();
         let err = migrated().await.unwrap_err();
         assert!(
-            matches!(
-                err,
-                Error::Migration(MigrationError::Dirty {
-                    version: 99_999_999_999_999
-                })
-            ),
+            matches!(err, Error::Migration(MigrationError::Dirty { version: 99_999_999_999_999 })),
             "{err:?}"
         );
     }
@@ -303,16 +272,14 @@ mod tests {
     #[tokio::test]
     async fn an_empty_database_is_not_current() {
         let (url, _name) = testing::empty_database().await;
-        assert_eq!(
-            pending(&mut connect(&url).await).await.unwrap().len(),
-            MIGRATOR.iter().count()
-        );
+        assert_eq!(pending(&mut connect(&url).await).await.unwrap().len(), MIGRATOR.iter().count());
     }
 
     #[tokio::test]
     async fn the_runtime_role_cannot_change_the_audit_trail() {
         let database = testing::database().await;
-        let insert = "insert into audit.entries (actor_kind, actor_name, action, object_kind, outcome, body_hash)
+        let insert =
+            "insert into audit.entries (actor_kind, actor_name, action, object_kind, outcome, body_hash)
                       values ('system', 'x', 'x', 'x', 'done', '')";
         sqlx::query(insert).execute(database.pool()).await.unwrap();
         let count: i64 = sqlx::query_scalar("select count(*) from audit.entries")
@@ -320,21 +287,12 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(count, 1);
-        for statement in [
-            "update audit.entries set action = 'y'",
-            "delete from audit.entries",
-            "truncate audit.entries",
-        ] {
-            let err = sqlx::query(statement)
-                .execute(database.pool())
-                .await
-                .unwrap_err();
+        for statement in
+            ["update audit.entries set action = 'y'", "delete from audit.entries", "truncate audit.entries"]
+        {
+            let err = sqlx::query(statement).execute(database.pool()).await.unwrap_err();
             // insufficient_privilege: refused before the trigger had a say.
-            assert_eq!(
-                err.as_database_error().unwrap().code().as_deref(),
-                Some("42501"),
-                "{statement}"
-            );
+            assert_eq!(err.as_database_error().unwrap().code().as_deref(), Some("42501"), "{statement}");
         }
     }
 
@@ -349,20 +307,9 @@ mod tests {
             sqlx::query(statement).execute(owner).await.unwrap();
             migrate(database.owner_url(), Some(APP)).await.unwrap();
             let mut connection = connect(database.owner_url()).await;
-            assert!(
-                !lacks_rights(&mut connection, Some(APP)).await.unwrap(),
-                "{statement}"
-            );
+            assert!(!lacks_rights(&mut connection, Some(APP)).await.unwrap(), "{statement}");
         }
-        sqlx::query("delete from catalog.tags")
-            .execute(database.pool())
-            .await
-            .unwrap();
-        assert!(
-            sqlx::query("update audit.entries set action = 'y'")
-                .execute(database.pool())
-                .await
-                .is_err()
-        );
+        sqlx::query("delete from catalog.tags").execute(database.pool()).await.unwrap();
+        assert!(sqlx::query("update audit.entries set action = 'y'").execute(database.pool()).await.is_err());
     }
 }

@@ -73,12 +73,7 @@ impl Database {
             })
             .after_release(|connection, _| Box::pin(answers(connection)))
             .connect_lazy_with(options.clone());
-        let database = Self {
-            pool,
-            options,
-            acquire_timeout,
-            clock,
-        };
+        let database = Self { pool, options, acquire_timeout, clock };
         database.ping().await?;
         Ok(database)
     }
@@ -135,10 +130,7 @@ impl Database {
     /// Closes the pool; whoever asks for a connection later gets [`Error::Unavailable`].
     pub async fn close(&self) {
         // A connection whose peer is gone cannot say goodbye; the process ends anyway.
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");
         }
     }
@@ -164,12 +156,7 @@ impl Database {
     /// Connections in use and connections idle, for metrics.
     pub fn pool_status(&self) -> (usize, usize) {
         let idle = self.pool.num_idle();
-        (
-            usize::try_from(self.pool.size())
-                .unwrap_or(usize::MAX)
-                .saturating_sub(idle),
-            idle,
-        )
+        (usize::try_from(self.pool.size()).unwrap_or(usize::MAX).saturating_sub(idle), idle)
     }
 
     /// Where one connection was dead the others are too. After this pause none of them is trusted without a
@@ -248,26 +235,18 @@ async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 /// Timeouts travel in the start-up packet, so they cost no statement and survive a `RESET ALL`.
 fn connect_options(url: &str, config: &Config) -> Result<PgConnectOptions, Error> {
-    Ok(PgConnectOptions::from_str(url)?
-        .application_name("hythe")
-        .options([
-            (
-                "statement_timeout",
-                config.statement_timeout_ms.to_string().as_str(),
-            ),
-            ("lock_timeout", config.lock_timeout_ms.to_string().as_str()),
-            (
-                "idle_in_transaction_session_timeout",
-                IDLE_IN_TRANSACTION_TIMEOUT,
-            ),
-            // The server's side of a half-open connection, so that locks of a vanished process are freed soon.
-            // Ignored on Unix sockets.
-            ("tcp_keepalives_idle", "5"),
-            ("tcp_keepalives_interval", "2"),
-            ("tcp_keepalives_count", "3"),
-            ("tcp_user_timeout", "10000"),
-            ("TimeZone", "UTC"),
-        ]))
+    Ok(PgConnectOptions::from_str(url)?.application_name("hythe").options([
+        ("statement_timeout", config.statement_timeout_ms.to_string().as_str()),
+        ("lock_timeout", config.lock_timeout_ms.to_string().as_str()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        // The server's side of a half-open connection, so that locks of a vanished process are freed soon.
+        // Ignored on Unix sockets.
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "10000"),
+        ("TimeZone", "UTC"),
+    ]))
 }
 
 #[cfg(test)]
@@ -282,10 +261,7 @@ mod tests {
     use crate::testing;
 
     fn impatient() -> Config {
-        Config {
-            acquire_timeout_ms: 300,
-            ..Config::default()
-        }
+        Config { acquire_timeout_ms: 300, ..Config::default() }
     }
 
     async fn project(tx: &mut Tx, name: &str, owner: i64) -> Result<(), Error> {
@@ -295,8 +271,7 @@ mod tests {
     }
 
     async fn user(database: &Database, name: &str) -> i64 {
-        let insert =
-            sqlx::query_scalar("insert into identity.users (username) values ($1) returning id");
+        let insert = sqlx::query_scalar("insert into identity.users (username) values ($1) returning id");
         insert.bind(name).fetch_one(database.pool()).await.unwrap()
     }
 
@@ -355,10 +330,7 @@ mod tests {
             update.bind(name).execute(&mut **tx).await?;
             Ok(())
         }
-        let (mut one, mut other) = (
-            database.begin().await.unwrap(),
-            database.begin().await.unwrap(),
-        );
+        let (mut one, mut other) = (database.begin().await.unwrap(), database.begin().await.unwrap());
         lock(&mut one, "ana").await.unwrap();
         lock(&mut other, "bob").await.unwrap();
         let crossing = async {
@@ -371,42 +343,23 @@ mod tests {
             drop(other);
             result
         });
-        let lost = [first, second]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect::<Vec<_>>();
+        let lost = [first, second].into_iter().filter_map(Result::err).collect::<Vec<_>>();
         assert!(matches!(lost[..], [Error::Retry(_)]), "{lost:?}");
     }
 
     #[tokio::test]
     async fn slow_statements_and_long_waits_for_locks_are_ended() {
-        let config = Config {
-            statement_timeout_ms: 100,
-            lock_timeout_ms: 50,
-            ..Config::default()
-        };
+        let config = Config { statement_timeout_ms: 100, lock_timeout_ms: 50, ..Config::default() };
         let database = testing::database_with(&config).await;
-        let err = Error::from(
-            sqlx::query("select pg_sleep(5)")
-                .execute(database.pool())
-                .await
-                .unwrap_err(),
-        );
+        let err = Error::from(sqlx::query("select pg_sleep(5)").execute(database.pool()).await.unwrap_err());
         assert!(matches!(err, Error::Unavailable(_)), "{err:?}");
 
         user(&database, "ana").await;
         let mut holder = database.begin().await.unwrap();
         let select = "select 1 from identity.users for update";
         sqlx::query(select).execute(&mut *holder).await.unwrap();
-        let err = Error::from(
-            sqlx::query(select)
-                .execute(database.pool())
-                .await
-                .unwrap_err(),
-        );
-        let Error::Unavailable(sqlx::Error::Database(answer)) = &err else {
-            panic!("{err:?}")
-        };
+        let err = Error::from(sqlx::query(select).execute(database.pool()).await.unwrap_err());
+        let Error::Unavailable(sqlx::Error::Database(answer)) = &err else { panic!("{err:?}") };
         assert_eq!(answer.code().as_deref(), Some("55P03"));
     }
 
@@ -428,17 +381,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_pool_in_full_use_and_a_closed_one_are_unavailable() {
-        let database = testing::database_with(&Config {
-            pool_max: 1,
-            ..impatient()
-        })
-        .await;
+        let database = testing::database_with(&Config { pool_max: 1, ..impatient() }).await;
         let held = database.begin().await.unwrap();
         assert_eq!(database.pool_status(), (1, 0));
-        assert!(matches!(
-            database.begin().await.err(),
-            Some(Error::Unavailable(_))
-        ));
+        assert!(matches!(database.begin().await.err(), Some(Error::Unavailable(_))));
         drop(held);
         database.begin().await.unwrap().commit().await.unwrap();
         database.close().await;
@@ -474,10 +420,8 @@ mod tests {
     async fn a_connection_whose_peer_is_silent_is_replaced() {
         let database = testing::database().await;
         let mut connection = database.pool().acquire().await.unwrap();
-        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
+        let pid: i32 =
+            sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();
         drop(connection);
         tokio::time::sleep(TRUSTED_IDLE * 2).await;
         // As good as a pulled cable: the socket stays open and nothing comes.
@@ -494,10 +438,7 @@ mod tests {
         let database = testing::database().await;
         let mut listener = database.listen("hythe_queue").await.unwrap();
         assert_eq!(database.pool_status().0, 0);
-        sqlx::query("select pg_notify('hythe_queue', 'x')")
-            .execute(database.pool())
-            .await
-            .unwrap();
+        sqlx::query("select pg_notify('hythe_queue', 'x')").execute(database.pool()).await.unwrap();
         assert_eq!(listener.recv().await.unwrap().payload(), "x");
     }
 
@@ -520,10 +461,7 @@ mod tests {
         let before = database.statements().await;
         let mut tx = database.begin().await.unwrap();
         for _ in 0..3 {
-            sqlx::query("select count(*) from identity.users")
-                .execute(&mut *tx)
-                .await
-                .unwrap();
+            sqlx::query("select count(*) from identity.users").execute(&mut *tx).await.unwrap();
         }
         tx.commit().await.unwrap();
         assert_eq!(database.statements().await - before, 3);

@@ -6,11 +6,7 @@
 //!
 //! Tests run as the runtime role, so a missing grant shows in them. What only the owner may do goes through
 //! [`TestDatabase::owner`].
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that has no database cannot go on"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that has no database cannot go on")]
 
 use std::ops::Deref;
 use std::str::FromStr;
@@ -54,11 +50,7 @@ pub struct TestDatabase {
 
 /// A fresh, migrated database.
 pub async fn database() -> TestDatabase {
-    database_with(&Config {
-        pool_max: 10,
-        ..Config::default()
-    })
-    .await
+    database_with(&Config { pool_max: 10, ..Config::default() }).await
 }
 
 /// A fresh, migrated database, connected to with these settings.
@@ -67,37 +59,16 @@ pub async fn database_with(config: &Config) -> TestDatabase {
     let server = server().await;
     let template = TEMPLATE.get_or_init(|| make_template(server)).await;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!(
-        "hythe_test_{}_{number}_{:08x}",
-        std::process::id(),
-        moment()
-    );
+    let name = format!("hythe_test_{}_{number}_{:08x}", std::process::id(), moment());
     let mut connection = server.connect().await;
-    run(
-        &mut connection,
-        format!("create database {name} template {template}"),
-    )
-    .await;
+    run(&mut connection, format!("create database {name} template {template}")).await;
     connection.close().await.ok();
 
-    let (url, owner_url) = (
-        server.url_of(embedded::APP, &name),
-        server.owner_url_of(&name),
-    );
-    let database = Database::connect(&url, config, Clock::system())
-        .await
-        .expect("the test database is up");
+    let (url, owner_url) = (server.url_of(embedded::APP, &name), server.owner_url_of(&name));
+    let database = Database::connect(&url, config, Clock::system()).await.expect("the test database is up");
     let options = PgConnectOptions::from_str(&owner_url).expect("our own URL");
-    let owner = PgPoolOptions::new()
-        .max_connections(2)
-        .connect_lazy_with(options);
-    TestDatabase {
-        database,
-        name: DatabaseName(name),
-        url,
-        owner_url,
-        owner,
-    }
+    let owner = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
+    TestDatabase { database, name: DatabaseName(name), url, owner_url, owner }
 }
 
 /// An empty database without any schema, for tests of the migrations. URL of its owner.
@@ -106,11 +77,7 @@ pub(crate) async fn empty_database() -> (String, DatabaseName) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = server().await;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!(
-        "hythe_empty_{}_{number}_{:08x}",
-        std::process::id(),
-        moment()
-    );
+    let name = format!("hythe_empty_{}_{number}_{:08x}", std::process::id(), moment());
     let mut connection = server.connect().await;
     run(&mut connection, format!("create database {name}")).await;
     connection.close().await.ok();
@@ -138,11 +105,7 @@ impl TestDatabase {
     ///
     /// Panics when the server does not have `pg_stat_statements`.
     pub async fn statements(&self) -> i64 {
-        self.statement_counts()
-            .await
-            .into_iter()
-            .map(|(_, calls)| calls)
-            .sum()
+        self.statement_counts().await.into_iter().map(|(_, calls)| calls).sum()
     }
 
     /// The same, statement by statement.
@@ -206,12 +169,13 @@ async fn server() -> &'static Server {
     SERVER.get_or_init(start).await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no configuration; this is how `make test` names a server"
+)]
 async fn start() -> Server {
     let server = match std::env::var("HYTHE_TEST_DATABASE_URL") {
-        Ok(url) if !url.is_empty() => Server {
-            url: with_database(&url, "postgres"),
-            embedded: None,
-        },
+        Ok(url) if !url.is_empty() => Server { url: with_database(&url, "postgres"), embedded: None },
         _ => {
             let (directory, config) = (scratch(), EmbeddedConfig::default());
             let embedded = match Embedded::start_with(&directory, &config, FAST).await {
@@ -220,12 +184,9 @@ async fn start() -> Server {
                 }
                 other => other,
             };
-            let embedded = embedded
-                .unwrap_or_else(|err| panic!("no PostgreSQL for the tests: {}", chain(&err)));
-            Server {
-                url: with_database(&embedded.owner_url(), "postgres"),
-                embedded: Some(embedded),
-            }
+            let embedded =
+                embedded.unwrap_or_else(|err| panic!("no PostgreSQL for the tests: {}", chain(&err)));
+            Server { url: with_database(&embedded.owner_url(), "postgres"), embedded: Some(embedded) }
         }
     };
     let mut connection = server.connect().await;
@@ -235,22 +196,15 @@ async fn start() -> Server {
                 exception when duplicate_object then null; end $$";
     run(&mut connection, role.to_owned()).await;
     // Missing on a server without contributed modules; only `statements` needs it.
-    sqlx::query("create extension if not exists pg_stat_statements")
-        .execute(&mut connection)
-        .await
-        .ok();
+    sqlx::query("create extension if not exists pg_stat_statements").execute(&mut connection).await.ok();
     connection.close().await.ok();
     server
 }
 
 impl Server {
     async fn connect(&self) -> PgConnection {
-        let options =
-            PgConnectOptions::from_str(&self.url).expect("HYTHE_TEST_DATABASE_URL is a URL");
-        options
-            .connect()
-            .await
-            .expect("the server for tests answers")
+        let options = PgConnectOptions::from_str(&self.url).expect("HYTHE_TEST_DATABASE_URL is a URL");
+        options.connect().await.expect("the server for tests answers")
     }
 
     fn owner_url_of(&self, database: &str) -> String {
@@ -268,32 +222,18 @@ impl Server {
 
 /// Named after the migrations, so that a shared server never hands out an old schema.
 async fn make_template(server: &Server) -> String {
-    let checksums: Vec<u8> = MIGRATOR
-        .iter()
-        .flat_map(|migration| migration.checksum.iter().copied())
-        .collect();
+    let checksums: Vec<u8> =
+        MIGRATOR.iter().flat_map(|migration| migration.checksum.iter().copied()).collect();
     let name = format!("hythe_template_{:016x}", embedded::fingerprint(&checksums));
     let mut connection = server.connect().await;
     run(&mut connection, "select pg_advisory_lock(7468)".to_owned()).await;
-    let done = sqlx::query_scalar::<_, i32>(
-        "select 1 from pg_database where datname = $1 and datistemplate",
-    );
-    if done
-        .bind(&name)
-        .fetch_optional(&mut connection)
-        .await
-        .expect("the catalog can be read")
-        .is_none()
-    {
+    let done = sqlx::query_scalar::<_, i32>("select 1 from pg_database where datname = $1 and datistemplate");
+    if done.bind(&name).fetch_optional(&mut connection).await.expect("the catalog can be read").is_none() {
         run(&mut connection, format!("drop database if exists {name}")).await;
         run(&mut connection, format!("create database {name}")).await;
         let migrated = crate::migrate(&server.owner_url_of(&name), Some(embedded::APP)).await;
         migrated.unwrap_or_else(|err| panic!("the migrations fail: {}", chain(&err)));
-        run(
-            &mut connection,
-            format!("alter database {name} is_template true"),
-        )
-        .await;
+        run(&mut connection, format!("alter database {name} is_template true")).await;
     }
     connection.close().await.ok();
     name
@@ -308,10 +248,8 @@ fn janitor() -> &'static Mutex<Sender<Dropped>> {
     JANITOR.get_or_init(|| {
         let (names, inbox) = channel::<Dropped>();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             for (name, done) in inbox {
                 let Some(server) = SERVER.get() else { continue };
                 runtime.block_on(async {
@@ -320,8 +258,7 @@ fn janitor() -> &'static Mutex<Sender<Dropped>> {
                     let Ok(mut connection) = options.connect().await else {
                         return;
                     };
-                    let statement =
-                        AssertSqlSafe(format!("drop database if exists {name} with (force)"));
+                    let statement = AssertSqlSafe(format!("drop database if exists {name} with (force)"));
                     sqlx::query(statement).execute(&mut connection).await.ok();
                     connection.close().await.ok();
                 });
@@ -338,31 +275,23 @@ fn scratch() -> std::path::PathBuf {
 
 /// Runs SQL with names in it, all of which are made in this file.
 async fn run(connection: &mut PgConnection, sql: String) {
-    let result = sqlx::query(AssertSqlSafe(sql.clone()))
-        .execute(connection)
-        .await;
+    let result = sqlx::query(AssertSqlSafe(sql.clone())).execute(connection).await;
     result.unwrap_or_else(|err| panic!("{sql}: {}", chain(&err)));
 }
 
 /// The URL with another database in it.
 fn with_database(url: &str, database: &str) -> String {
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url, String::new()), |(base, query)| {
-            (base, format!("?{query}"))
-        });
+    let (base, query) =
+        url.split_once('?').map_or((url, String::new()), |(base, query)| (base, format!("?{query}")));
     let authority = base.find("://").map_or(0, |at| at + 3);
-    let end = base[authority..]
-        .find('/')
-        .map_or(base.len(), |at| authority + at);
+    let end = base[authority..].find('/').map_or(base.len(), |at| authority + at);
     format!("{}/{database}{query}", &base[..end])
 }
 
 /// Keeps the names of two runs with the same process number apart.
 fn moment() -> u32 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_millis() & 0xffff_ffff).unwrap_or_default()
 }
 
@@ -383,28 +312,13 @@ mod tests {
     #[test]
     fn urls_are_pointed_at_another_database_and_role() {
         let cases = [
-            (
-                "postgres://u:p@h:1/x?a=b",
-                "postgres://u:p@h:1/y?a=b",
-                "postgres://r:r@h:1/y?a=b",
-            ),
+            ("postgres://u:p@h:1/x?a=b", "postgres://u:p@h:1/y?a=b", "postgres://r:r@h:1/y?a=b"),
             ("postgres://h", "postgres://h/y", "postgres://r:r@h/y"),
-            (
-                "postgres://u@%2Ftmp:5/x",
-                "postgres://u@%2Ftmp:5/y",
-                "postgres://r:r@%2Ftmp:5/y",
-            ),
+            ("postgres://u@%2Ftmp:5/x", "postgres://u@%2Ftmp:5/y", "postgres://r:r@%2Ftmp:5/y"),
         ];
         for (url, other, role) in cases {
             assert_eq!(with_database(url, "y"), other);
-            assert_eq!(
-                Server {
-                    url: url.to_owned(),
-                    embedded: None
-                }
-                .url_of("r", "y"),
-                role
-            );
+            assert_eq!(Server { url: url.to_owned(), embedded: None }.url_of("r", "y"), role);
         }
     }
 }

@@ -102,7 +102,7 @@ impl Identity {
         credential: &Credential,
         origin: &Origin,
     ) -> Result<Option<User>, Error> {
-        if !self.0.remembered.holds(credential) || !self.0.feed.is_fresh() {
+        if !self.0.remembered.holds(known, credential) || !self.0.feed.is_fresh() {
             return Ok(None);
         }
         let subject = (Subject::User(known.user.id.0), known.user.epoch);
@@ -190,7 +190,12 @@ impl Identity {
         .await?;
         Ok(row.map(|row| Account {
             known: Known {
-                user: User { id: UserId(row.id), name: row.username, sysadmin: row.sysadmin, epoch: row.epoch },
+                user: User {
+                    id: UserId(row.id),
+                    name: row.username,
+                    sysadmin: row.sysadmin,
+                    epoch: row.epoch,
+                },
                 credential_version: row.credential_version,
             },
             password_hash: row.password_hash,

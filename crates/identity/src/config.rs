@@ -82,7 +82,7 @@ impl Config {
             ("signing_key_delay_seconds", self.signing_key_delay_seconds, 0, 86_400),
             ("refresh_token_days", self.refresh_token_days, 0, 3650),
             ("login_failures", self.login_failures, 1, 1000),
-            ("login_failures_per_address", self.login_failures_per_address, 1, 1_000_000),
+            ("login_failures_per_address", self.login_failures_per_address, 2, 1_000_000),
             ("login_window_seconds", self.login_window_seconds, 1, 86_400),
             ("login_block_seconds", self.login_block_seconds, 1, 3600),
             ("remember_seconds", self.remember_seconds, 0, 60),

@@ -97,20 +97,27 @@ impl Feed {
     /// Follows the database until `shutdown`.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
         let mut listener = None;
+        let mut known_away = false;
         loop {
             let turn = async {
                 let reloaded = tokio::time::timeout(RELOAD_TIMEOUT, self.follow(&mut listener)).await;
-                match reloaded {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::warn!(error = %error, cause = ?std::error::Error::source(&error),
-                                       "revocations cannot be read");
-                        listener = None;
-                    }
-                    Err(_) => {
-                        tracing::warn!("reading revocations took too long");
-                        listener = None;
-                    }
+                let problem = match reloaded {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(match std::error::Error::source(&error) {
+                        Some(cause) => format!("{error}: {cause}"),
+                        None => error.to_string(),
+                    }),
+                    Err(_) => Some("no answer in time".to_owned()),
+                };
+                match &problem {
+                    // Said once, however long it lasts.
+                    Some(cause) if !known_away => tracing::warn!(cause, "revocations cannot be read"),
+                    None if known_away => tracing::info!("revocations are read again"),
+                    _ => {}
+                }
+                known_away = problem.is_some();
+                if known_away {
+                    listener = None;
                 }
                 wait(&mut listener).await;
             };

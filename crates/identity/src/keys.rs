@@ -79,7 +79,8 @@ impl Key {
 
     /// Whether `signature` is this key's signature over `message`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
-        jsonwebtoken::crypto::verify(signature, message, &self.verifying, library(self.algorithm)).unwrap_or(false)
+        jsonwebtoken::crypto::verify(signature, message, &self.verifying, library(self.algorithm))
+            .unwrap_or(false)
     }
 }
 
@@ -117,7 +118,11 @@ impl Ring {
 }
 
 /// Reads all keys that still verify. Keys already known are taken from `known`: opening one costs key derivation.
-pub(crate) async fn load(connection: &mut PgConnection, keyring: &Keyring, known: &Ring) -> Result<Ring, Error> {
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    known: &Ring,
+) -> Result<Ring, Error> {
     let rows = sqlx::query!(
         r#"select id, kid, algorithm, public_der, certificate, private_sealed, signs_from <= now() as "signs!"
            from identity.signing_keys
@@ -132,7 +137,15 @@ pub(crate) async fn load(connection: &mut PgConnection, keyring: &Keyring, known
             Some(key) if key.id == row.id => key.clone(),
             _ => {
                 let sealed = Sealed(row.private_sealed);
-                match open(row.id, row.kid, &row.algorithm, &row.public_der, row.certificate, &sealed, keyring) {
+                match open(
+                    row.id,
+                    row.kid,
+                    &row.algorithm,
+                    &row.public_der,
+                    row.certificate,
+                    &sealed,
+                    keyring,
+                ) {
                     Some(key) => Arc::new(key),
                     None => continue,
                 }
@@ -165,10 +178,12 @@ fn open(
         return None;
     };
     let signing = match keyring.open(&site(id), sealed) {
-        Ok(secret) => Some(match algorithm {
-            SigningAlgorithm::ES256 => EncodingKey::from_ec_der(secret.expose()),
-            SigningAlgorithm::RS256 => EncodingKey::from_rsa_der(secret.expose()),
-        }),
+        Ok(secret) => match algorithm {
+            SigningAlgorithm::ES256 => Some(EncodingKey::from_ec_der(secret.expose())),
+            SigningAlgorithm::RS256 => {
+                der::private_key_of_pkcs8(secret.expose()).map(EncodingKey::from_rsa_der)
+            }
+        },
         Err(error) => {
             tracing::error!(kid, error = %error, "the private half of a signing key does not open; it only verifies");
             None
@@ -254,7 +269,8 @@ pub(crate) async fn drop_retired(tx: &mut Tx) -> Result<u64, Error> {
 /// one signs at once, and where there is none a new one is made.
 pub(crate) async fn remove(tx: &mut Tx, keyring: &Keyring, config: &Config, kid: &str) -> Result<(), Error> {
     lock(tx).await?;
-    let removed = sqlx::query!("delete from identity.signing_keys where kid = $1", kid).execute(&mut **tx).await?;
+    let removed =
+        sqlx::query!("delete from identity.signing_keys where kid = $1", kid).execute(&mut **tx).await?;
     if removed.rows_affected() == 0 {
         return Err(Error::KeyUnknown(kid.to_owned()));
     }
@@ -408,6 +424,7 @@ fn public_key(algorithm: SigningAlgorithm, der: &[u8], kid: &str) -> Option<(Dec
 mod der {
     const SEQUENCE: u8 = 0x30;
     const BIT_STRING: u8 = 0x03;
+    const OCTET_STRING: u8 = 0x04;
     const INTEGER: u8 = 0x02;
 
     /// Splits one element of the given tag off: its contents and what follows.
@@ -434,6 +451,14 @@ mod der {
         let (info, _) = take(SEQUENCE, der)?;
         let (_, rest) = take(SEQUENCE, info)?;
         take(BIT_STRING, rest)?.0.strip_prefix(&[0])
+    }
+
+    /// RSA keys are stored as PKCS#8 and used as the PKCS#1 inside.
+    pub(super) fn private_key_of_pkcs8(der: &[u8]) -> Option<&[u8]> {
+        let (info, _) = take(SEQUENCE, der)?;
+        let (_, rest) = take(INTEGER, info)?;
+        let (_, rest) = take(SEQUENCE, rest)?;
+        Some(take(OCTET_STRING, rest)?.0)
     }
 
     pub(super) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {

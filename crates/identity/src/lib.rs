@@ -8,6 +8,7 @@
 //! * A blocked account or address gets no password looked at, remembered ones included.
 //! * Passwords are stored as argon2id, refresh tokens as SHA-256, private keys sealed to their row.
 
+mod accounts;
 mod authenticate;
 mod config;
 pub mod epochs;
@@ -21,6 +22,7 @@ mod remembered;
 mod strict_json;
 mod throttle;
 pub mod tokens;
+mod user_rules;
 mod users;
 
 #[cfg(test)]
@@ -90,7 +92,12 @@ impl Identity {
     ///
     /// # Errors
     /// `Unavailable`, `NoSigningKey` when no key can be used, `Infrastructure`.
-    pub async fn new(database: Database, keyring: Keyring, config: Config, clock: Clock) -> Result<Self, Error> {
+    pub async fn new(
+        database: Database,
+        keyring: Keyring,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let mut tx = database.begin().await?;
         keys::ensure(&mut tx, &keyring, &config).await?;
         tx.commit().await?;
@@ -142,14 +149,15 @@ impl Identity {
     }
 
     /// Checks a registry token: signature, issuer, audience, times, and that nothing it rests on was revoked. No
-    /// IO while the feed is fresh; otherwise the database is asked about exactly what the token rests on.
+    /// IO for a token in its time while the feed is fresh. Otherwise the database is asked about exactly what the
+    /// token rests on: the feed follows revocations only for as long as tokens live.
     ///
     /// # Errors
     /// See [`tokens::Error`]. `Expired` holds the contents: an upload session may outlive its token.
     pub async fn verify(&self, token: &str) -> Result<Verified, tokens::Error> {
         let keys = self.0.feed.keys();
         let (verified, expired) = tokens::decode(token, &keys, &self.0.config, self.0.clock.now())?;
-        let revoked = if self.0.feed.is_fresh() {
+        let revoked = if self.0.feed.is_fresh() && !expired {
             self.0.feed.is_raised(verified.subjects())
         } else {
             self.is_revoked_now(&verified, tokens::kid_of(token)).await?
@@ -167,30 +175,15 @@ impl Identity {
             let subjects: Vec<_> = verified.subjects().collect();
             let named: Vec<Subject> = subjects.iter().map(|(subject, _)| *subject).collect();
             let now = epochs::current(self.0.database.pool(), &named).await?;
-            let raised = subjects.iter().any(|(subject, epoch)| now.get(subject).is_some_and(|now| now > epoch));
-            Ok::<_, Error>(raised || !keys::still_verifies(&self.0.database, kid.as_deref().unwrap_or_default()).await?)
+            let raised =
+                subjects.iter().any(|(subject, epoch)| now.get(subject).is_some_and(|now| now > epoch));
+            Ok::<_, Error>(
+                raised || !keys::still_verifies(&self.0.database, kid.as_deref().unwrap_or_default()).await?,
+            )
         };
         match tokio::time::timeout(Duration::from_secs(4), ask).await {
             Ok(Ok(revoked)) => Ok(revoked),
             Ok(Err(_)) | Err(_) => Err(tokens::Error::Stale),
-        }
-    }
-
-    /// Whoever a token was made for, as of now, when neither the account nor any project of the token had rights
-    /// taken away since: asks the database, so it also answers for tokens older than the feed remembers.
-    ///
-    /// # Errors
-    /// `BadCredentials` when anything was revoked, `Unavailable`.
-    pub async fn confirm(&self, verified: &Verified) -> Result<Principal, Error> {
-        let subjects: Vec<_> = verified.subjects().collect();
-        let named: Vec<Subject> = subjects.iter().map(|(subject, _)| *subject).collect();
-        let now = epochs::current(self.0.database.pool(), &named).await?;
-        if subjects.iter().any(|(subject, epoch)| now.get(subject).is_some_and(|now| now > epoch)) {
-            return Err(Error::BadCredentials);
-        }
-        match verified.user_id {
-            None => Ok(Principal::Anonymous),
-            Some(id) => self.active_user(id).await?.map(Principal::User).ok_or(Error::BadCredentials),
         }
     }
 

@@ -118,7 +118,12 @@ impl Hasher {
 
     /// Whether the password belongs to the stored hash. No hash, or an overlong password: the same work for
     /// nothing, and no.
-    pub(crate) async fn matches(&self, slot: Slot, stored: Option<String>, password: &Secret) -> Result<bool, Error> {
+    pub(crate) async fn matches(
+        &self,
+        slot: Slot,
+        stored: Option<String>,
+        password: &Secret,
+    ) -> Result<bool, Error> {
         let overlong = password.expose().len() > PASSWORD_BYTES_MAX;
         let real = stored.is_some() && !overlong;
         let stored = stored.unwrap_or_else(|| self.dummy.clone());

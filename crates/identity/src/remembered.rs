@@ -33,7 +33,8 @@ pub(crate) type Credential = [u8; 32];
 pub(crate) struct Remembered {
     key: [u8; 32],
     names: moka::sync::Cache<String, Arc<Known>>,
-    credentials: moka::sync::Cache<Credential, ()>,
+    /// With the epoch of the account when the password was right.
+    credentials: moka::sync::Cache<Credential, i64>,
     running: Mutex<HashMap<Credential, Weak<tokio::sync::Mutex<()>>>>,
     enabled: bool,
 }
@@ -80,15 +81,17 @@ impl Remembered {
         self.names.get(name)
     }
 
-    pub(crate) fn holds(&self, credential: &Credential) -> bool {
-        self.credentials.contains_key(credential)
+    /// Whether the credential was right for the account as it is known. Right under an older epoch is not enough:
+    /// the account may be disabled since.
+    pub(crate) fn holds(&self, known: &Known, credential: &Credential) -> bool {
+        self.credentials.get(credential) == Some(known.user.epoch)
     }
 
     /// Remembers a credential that was right for the account as given.
     pub(crate) fn insert(&self, name: &str, known: Known, credential: Credential) {
         if self.enabled {
+            self.credentials.insert(credential, known.user.epoch);
             self.names.insert(name.to_owned(), Arc::new(known));
-            self.credentials.insert(credential, ());
         }
     }
 

@@ -81,7 +81,12 @@ pub(crate) async fn user(identity: &Identity, name: &str) -> UserId {
     identity.user_create(&caller, new_user(name)).await.expect("made")
 }
 
-pub(crate) async fn login(identity: &Identity, name: &str, password: &str, address: &str) -> Result<User, Error> {
+pub(crate) async fn login(
+    identity: &Identity,
+    name: &str,
+    password: &str,
+    address: &str,
+) -> Result<User, Error> {
     let presented = Presented::password(name, password.to_owned());
     match identity.authenticate(&presented, &origin(address)).await? {
         Principal::User(user) => Ok(user),

@@ -97,7 +97,11 @@ pub(crate) async fn reserve(database: &Database, config: &Config, pair: &Pair) -
 
 /// Counts a failure that was reserved, and blocks what has used its attempts up. Returns the blocks just made,
 /// as accounts and seconds.
-pub(crate) async fn fail(database: &Database, config: &Config, pair: &Pair) -> Result<Vec<(Pair, u64)>, Error> {
+pub(crate) async fn fail(
+    database: &Database,
+    config: &Config,
+    pair: &Pair,
+) -> Result<Vec<(Pair, u64)>, Error> {
     let mut blocks = Vec::new();
     let pair_block = sqlx::query_scalar!(
         r#"update identity.throttle

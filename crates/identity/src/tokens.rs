@@ -141,8 +141,8 @@ pub enum Error {
     /// Not a token of ours, or damaged. 401 `invalid_token`.
     #[error("the token is not valid")]
     Invalid,
-    /// Everything but the time is right, and nothing the feed knows speaks against it. 401, except for an upload
-    /// session of the same principal, which asks `Identity::confirm` first.
+    /// Everything but the time is right, and nothing was revoked since. 401, except for an upload session of the
+    /// same principal whose account is active and may still push.
     #[error("the token has expired")]
     Expired(Box<Verified>),
     /// Rights were taken away after the token was made. 401 `invalid_token`.
@@ -189,8 +189,11 @@ pub(crate) fn sign(
         "hythe": {"kind": kind, "id": id, "epoch": epoch, "projects": projects},
     });
     let header = json!({"alg": key.algorithm.as_str(), "typ": "JWT", "kid": key.kid});
-    let message =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let message = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
     let signature = key.sign(message.as_bytes()).ok_or(crate::Error::NoSigningKey)?;
     let token = format!("{message}.{signature}");
     if token.len() > ISSUED_BYTES_MAX {

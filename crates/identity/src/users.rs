@@ -6,20 +6,19 @@
 //! Invariants: there is always an active system administrator; whatever takes something away from an account
 //! raises its epoch in the same transaction; every change appends its audit entry there too.
 
-use std::collections::HashMap;
-
 use audit::{Entry, Object, Outcome};
 use chrono::{DateTime, Utc};
-use database::{Tx, list};
+use database::Tx;
 
 use crate::epochs::{self, Subject};
 use crate::error::Error;
 use crate::passwords;
-use crate::principal::{Caller, Principal, User, UserId};
+use crate::principal::{Caller, Principal, UserId};
+use crate::user_rules::{check_profile, check_username};
 use crate::{Identity, Origin, SYSTEM, Secret, refresh, throttle};
 
 /// The first administrator of an installation.
-const FIRST: UserId = UserId(1);
+pub(crate) const FIRST: UserId = UserId(1);
 
 /// Name of the first administrator.
 const FIRST_NAME: &str = "admin";
@@ -58,99 +57,7 @@ pub struct Profile {
     pub comment: String,
 }
 
-static COLUMNS: list::Columns = list::Columns::new(
-    &[
-        list::integer("user_id", "u.id").sortable(),
-        list::text("username", "u.username").sortable(),
-        list::text("email", "u.email").sortable(),
-        list::text("realname", "u.realname").sortable(),
-        list::flag("sysadmin_flag", "u.sysadmin").sortable(),
-        list::time("creation_time", "u.created_at").sortable(),
-        list::time("update_time", "u.updated_at").sortable(),
-    ],
-    "u.username",
-    "u.id",
-);
-
-const SELECTED: &str = "u.id, u.username as name, u.email, u.realname, u.comment, u.sysadmin, u.disabled, \
-                        u.created_at, u.updated_at";
-
 impl Identity {
-    /// The account of that name, whatever its case. Deleted ones have no name any more.
-    pub async fn user_by_name(&self, name: &str) -> Result<Option<Account>, Error> {
-        if name.contains('\0') {
-            return Ok(None);
-        }
-        let account = sqlx::query_as!(
-            Account,
-            r#"select id as "id: _", username as name, email, realname, comment, sysadmin, disabled,
-                      created_at, updated_at
-               from identity.users where lower(username) = lower($1) and deleted_at is null"#,
-            name
-        )
-        .fetch_optional(self.0.database.pool())
-        .await?;
-        Ok(account)
-    }
-
-    /// The account with that id, unless deleted.
-    pub async fn user_by_id(&self, id: UserId) -> Result<Option<Account>, Error> {
-        Ok(self.users_by_ids(&[id]).await?.pop())
-    }
-
-    /// The accounts with these ids, in order of their ids. Unknown and deleted ones are left out.
-    pub async fn users_by_ids(&self, ids: &[UserId]) -> Result<Vec<Account>, Error> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let accounts = sqlx::query_as!(
-            Account,
-            r#"select id as "id: _", username as name, email, realname, comment, sysadmin, disabled,
-                      created_at, updated_at
-               from identity.users where id = any($1) and deleted_at is null order by id"#,
-            &ids
-        )
-        .fetch_all(self.0.database.pool())
-        .await?;
-        Ok(accounts)
-    }
-
-    /// Names for showing who did something; deleted accounts keep theirs here.
-    pub async fn user_names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>, Error> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows = sqlx::query!("select id, username from identity.users where id = any($1)", &ids)
-            .fetch_all(self.0.database.pool())
-            .await?;
-        Ok(rows.into_iter().map(|row| (UserId(row.id), row.username)).collect())
-    }
-
-    /// One page of accounts for a system administrator. The first administrator is left out, as in Harbor.
-    ///
-    /// # Errors
-    /// `Forbidden`, `Unauthenticated`, `BadQuery`.
-    pub async fn users_list(&self, caller: &Caller, query: &list::Query) -> Result<list::Page<Account>, Error> {
-        caller.require_sysadmin()?;
-        let select = list::Select::new(SELECTED, "identity.users u")
-            .and("u.id <> ", FIRST.0)
-            .and_sql("u.deleted_at is null");
-        list::page(self.0.database.pool(), select, &COLUMNS, query).await.map_err(|error| match error {
-            list::Error::Database(error) => error.into(),
-            other => Error::BadQuery(other),
-        })
-    }
-
-    /// The user with that id as a principal, when the account is active: for work that outlives its token.
-    pub async fn active_user(&self, id: i64) -> Result<Option<User>, Error> {
-        let row = sqlx::query!(
-            r#"select u.username, u.sysadmin, coalesce(e.epoch, 0) as "epoch!"
-               from identity.users u
-               left join identity.epochs e on e.kind = 1 and e.subject_id = u.id
-               where u.id = $1 and not u.disabled and u.deleted_at is null"#,
-            id
-        )
-        .fetch_optional(self.0.database.pool())
-        .await?;
-        Ok(row.map(|row| User { id: UserId(id), name: row.username, sysadmin: row.sysadmin, epoch: row.epoch }))
-    }
-
     /// Makes an account.
     ///
     /// # Errors
@@ -215,9 +122,13 @@ impl Identity {
             refuse_last_administrator(&mut tx, &user).await?;
             refresh::end_all(&mut tx, id).await?;
         }
-        sqlx::query!("update identity.users set disabled = $2, updated_at = now() where id = $1", id.0, disabled)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query!(
+            "update identity.users set disabled = $2, updated_at = now() where id = $1",
+            id.0,
+            disabled
+        )
+        .execute(&mut *tx)
+        .await?;
         let action = if disabled { "user_disable" } else { "user_enable" };
         self.user_audit(&mut tx, caller, action, id, &user.name, &["disabled"]).await?;
         self.raise_and_commit(tx, id).await
@@ -263,9 +174,13 @@ impl Identity {
         if !sysadmin {
             refuse_last_administrator(&mut tx, &user).await?;
         }
-        sqlx::query!("update identity.users set sysadmin = $2, updated_at = now() where id = $1", id.0, sysadmin)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query!(
+            "update identity.users set sysadmin = $2, updated_at = now() where id = $1",
+            id.0,
+            sysadmin
+        )
+        .execute(&mut *tx)
+        .await?;
         self.user_audit(&mut tx, caller, "user_sysadmin_set", id, &user.name, &["sysadmin"]).await?;
         self.raise_and_commit(tx, id).await
     }
@@ -432,7 +347,13 @@ fn require_self_or_sysadmin(caller: &Caller, id: UserId) -> Result<bool, Error> 
     Ok(own)
 }
 
-async fn insert(tx: &mut Tx, name: &str, profile: &Profile, hash: &str, sysadmin: bool) -> Result<UserId, Error> {
+async fn insert(
+    tx: &mut Tx,
+    name: &str,
+    profile: &Profile,
+    hash: &str,
+    sysadmin: bool,
+) -> Result<UserId, Error> {
     // A user name that reads like somebody's address would take that address's logins, and the other way round.
     refuse_name_or_address(tx, name).await?;
     refuse_address_of_another(tx, 0, &profile.email).await?;
@@ -556,95 +477,5 @@ fn taken(error: sqlx::Error) -> Error {
         Some("users_username_key") => Error::Taken("user name"),
         Some("users_email_key") => Error::Taken("e-mail address"),
         _ => error.into(),
-    }
-}
-
-/// Characters that Harbor keeps out of names.
-const FORBIDDEN: &[char] = &[',', '"', '~', '#', '%', '$'];
-
-fn check_username(name: &str) -> Result<(), Error> {
-    let length = name.chars().count();
-    // The colon ends the name in Basic credentials: whoever has one could never log in.
-    let bad = |c: char| FORBIDDEN.contains(&c) || c == ':' || c.is_whitespace() || c.is_control();
-    if !(1..=255).contains(&length) || name.contains(bad) || name.starts_with("robot+") {
-        return Err(Error::Invalid(
-            "the user name must have 1 to 255 characters without spaces and , \" ~ # % $ : and not start with robot+",
-        ));
-    }
-    Ok(())
-}
-
-fn check_profile(profile: &Profile) -> Result<(), Error> {
-    let bad = |c: char| FORBIDDEN.contains(&c) || c.is_control();
-    if !is_address(&profile.email) {
-        return Err(Error::Invalid("the e-mail address is not valid"));
-    }
-    if !(1..=255).contains(&profile.realname.chars().count()) || profile.realname.contains(bad) {
-        return Err(Error::Invalid("the real name must have 1 to 255 characters without , \" ~ # % $"));
-    }
-    if profile.comment.chars().count() > 30 || profile.comment.contains(char::is_control) {
-        return Err(Error::Invalid("the comment must have at most 30 characters"));
-    }
-    Ok(())
-}
-
-/// Something before one `@`, and a host name after it.
-fn is_address(text: &str) -> bool {
-    let Some((local, host)) = text.split_once('@') else { return false };
-    text.len() <= 255
-        && !local.is_empty()
-        && !local.contains(|c: char| c.is_whitespace() || c.is_control() || "<>()[],;:\\\"".contains(c))
-        && !host.is_empty()
-        && host.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn user_names() {
-        let long = "n".repeat(255);
-        for good in ["a", "alice", "al.ice-1_x", "älice", "a@example.com", "robot", long.as_str()] {
-            assert!(check_username(good).is_ok(), "{good}");
-        }
-        let longer = "n".repeat(256);
-        for bad in [
-            "", "a,b", "a\"b", "a~b", "a#b", "a%b", "robot$x", "a b", "a\tb", "a\0b", "a:b", "robot+x", longer.as_str(),
-        ] {
-            assert!(check_username(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn profiles() {
-        let profile = |email: &str, realname: &str, comment: &str| Profile {
-            email: email.to_owned(),
-            realname: realname.to_owned(),
-            comment: comment.to_owned(),
-        };
-        let cases = [
-            (profile("a@example.com", "Alice Liddell", ""), true),
-            (profile("a.b+c@x", "A", &"c".repeat(30)), true),
-            (profile("", "A", ""), false),
-            (profile("a", "A", ""), false),
-            (profile("@example.com", "A", ""), false),
-            (profile("a@", "A", ""), false),
-            (profile("a@b..c", "A", ""), false),
-            (profile("a@-b.c", "A", ""), false),
-            (profile("a b@example.com", "A", ""), false),
-            (profile("a@b@example.com", "A", ""), false),
-            (profile("a@example.com", "", ""), false),
-            (profile("a@example.com", "A#", ""), false),
-            (profile("a@example.com", "A", &"c".repeat(31)), false),
-        ];
-        for (profile, accepted) in cases {
-            assert_eq!(check_profile(&profile).is_ok(), accepted, "{profile:?}");
-        }
     }
 }

@@ -110,7 +110,8 @@ impl Context {
     /// A numeric id of the path.
     pub fn id(&self, name: &str) -> Result<i64, Failure> {
         let text = self.segment(name);
-        text.parse().map_err(|_| Failure::unprocessable(format!("{name} in path must be of type int64: {text:?}")))
+        text.parse()
+            .map_err(|_| Failure::unprocessable(format!("{name} in path must be of type int64: {text:?}")))
     }
 
     /// The parameters of the query.
@@ -156,7 +157,8 @@ impl Context {
             }
         }
         let too_large = || Failure::too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"));
-        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
             return Err(too_large());
         }

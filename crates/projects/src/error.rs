@@ -152,13 +152,16 @@ impl From<tenancy::Error> for Failure {
             Error::Unauthenticated => Self::unauthorized("unauthorized"),
             Error::Hidden => Self::forbidden("forbidden"),
             Error::CreationRestricted => Self::forbidden(err.to_string()),
-            Error::ProjectUnknown(_) | Error::ProjectGone | Error::MemberUnknown(_) | Error::UserUnknown(_) => {
-                Self::not_found(err.to_string())
-            }
+            Error::ProjectUnknown(_)
+            | Error::ProjectGone
+            | Error::MemberUnknown(_)
+            | Error::UserUnknown(_) => Self::not_found(err.to_string()),
             Error::NameTaken(_) | Error::MemberExists(_) => Self::conflict(err.to_string()),
             Error::Invalid(_) | Error::BadQuery(_) => Self::bad_request(err.to_string()),
             Error::NotAvailable(_) | Error::NotEmpty => Self::precondition(err.to_string()),
-            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly => Self::denied(err.to_string()),
+            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly => {
+                Self::denied(err.to_string())
+            }
             Error::Identity(cause) => Self::storage(&err, cause.is_unavailable()),
             Error::Storage(cause) => Self::storage(&err, cause.is_unavailable()),
         }
@@ -171,7 +174,9 @@ impl From<identity::Error> for Failure {
         match &err {
             Error::BadCredentials => Self::unauthorized("unauthorized"),
             Error::Disabled | Error::Unauthenticated => Self::unauthorized(err.to_string()),
-            Error::Throttled { retry_after_seconds } => Self::throttled(&err.to_string(), *retry_after_seconds),
+            Error::Throttled { retry_after_seconds } => {
+                Self::throttled(&err.to_string(), *retry_after_seconds)
+            }
             Error::Busy => Self::throttled(&err.to_string(), 1),
             Error::Forbidden | Error::OldPasswordWrong | Error::FirstAdministrator => {
                 Self::forbidden(err.to_string())
@@ -238,13 +243,33 @@ mod tests {
             (tenancy::Error::Unauthenticated.into(), 401, "UNAUTHORIZED", "unauthorized"),
             (tenancy::Error::Hidden.into(), 403, "FORBIDDEN", "forbidden"),
             (tenancy::Error::NameTaken("a".to_owned()).into(), 409, "CONFLICT", "already exists"),
-            (tenancy::Error::NotEmpty.into(), 412, "PRECONDITION", "the project contains repositories, can not be deleted"),
+            (
+                tenancy::Error::NotEmpty.into(),
+                412,
+                "PRECONDITION",
+                "the project contains repositories, can not be deleted",
+            ),
             (tenancy::Error::ReadOnly.into(), 403, "DENIED", "read-only"),
-            (tenancy::Error::NotAvailable("x is not available yet".to_owned()).into(), 412, "PRECONDITION", "not available yet"),
+            (
+                tenancy::Error::NotAvailable("x is not available yet".to_owned()).into(),
+                412,
+                "PRECONDITION",
+                "not available yet",
+            ),
             (identity::Error::BadCredentials.into(), 401, "UNAUTHORIZED", "unauthorized"),
-            (identity::Error::Throttled { retry_after_seconds: 7 }.into(), 429, "TOO_MANY_REQUEST", "too many"),
+            (
+                identity::Error::Throttled { retry_after_seconds: 7 }.into(),
+                429,
+                "TOO_MANY_REQUEST",
+                "too many",
+            ),
             (identity::Error::Busy.into(), 429, "TOO_MANY_REQUEST", "too many"),
-            (identity::Error::Infrastructure("the cause".into()).into(), 500, "UNKNOWN", "internal server error"),
+            (
+                identity::Error::Infrastructure("the cause".into()).into(),
+                500,
+                "UNKNOWN",
+                "internal server error",
+            ),
             (identity::Error::Unavailable("the cause".into()).into(), 503, "UNKNOWN", "try again"),
             (catalog::Error::Tenancy(tenancy::Error::Hidden).into(), 403, "FORBIDDEN", "forbidden"),
             (catalog::Error::StoreFull.into(), 503, "UNKNOWN", "try again"),

@@ -2,7 +2,9 @@
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
-use tenancy::{CreateMember, DeleteMember, ListMembers, Member, NewMember, ReadMember, Role, UpdateMember, UserRef};
+use tenancy::{
+    CreateMember, DeleteMember, ListMembers, Member, NewMember, ReadMember, Role, UpdateMember, UserRef,
+};
 
 use crate::answer::{created, done, json};
 use crate::context::Context;
@@ -94,8 +96,11 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<ListMembers>().await?;
     let params = context.params()?;
     let paging = params.paging()?;
-    let page =
-        context.state.tenancy.member_list(&permit, params.text("entityname"), paging.page, paging.size).await?;
+    let page = context
+        .state
+        .tenancy
+        .member_list(&permit, params.text("entityname"), paging.page, paging.size)
+        .await?;
     let mut response = HttpResponse::Ok();
     paging.headers(&mut response, context.path(), &params, page.total);
     Ok(response.json(page.rows.into_iter().map(MemberOutput::from).collect::<Vec<_>>()))
@@ -139,9 +144,18 @@ mod tests {
         for (body, expected) in [
             (r#"{"role_id":1,"member_user":{"user_id":5,"username":"a"}}"#, "Id(5)"),
             (r#"{"role_id":1,"member_user":{"user_id":0,"username":"a"}}"#, "Name(\"a\")"),
-            (r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"id":3}}"#, "user group 3 does not exist"),
-            (r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"group_name":"g"}}"#, "Name(\"a\")"),
-            (r#"{"role_id":1,"member_group":{"group_name":"g","group_type":1}}"#, "user groups are not available yet"),
+            (
+                r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"id":3}}"#,
+                "user group 3 does not exist",
+            ),
+            (
+                r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"group_name":"g"}}"#,
+                "Name(\"a\")",
+            ),
+            (
+                r#"{"role_id":1,"member_group":{"group_name":"g","group_type":1}}"#,
+                "user groups are not available yet",
+            ),
             (r#"{"role_id":1,"member_group":{"ldap_group_dn":"cn=g"}}"#, "user groups are not available yet"),
             (r#"{"role_id":1}"#, "neither a user nor a group is given"),
             (r#"{"role_id":1,"member_user":{},"member_group":{}}"#, "neither a user nor a group is given"),

@@ -74,7 +74,8 @@ pub(crate) async fn health(context: Context) -> Result<HttpResponse, Failure> {
             let database = tokio::time::timeout(PART_TIMEOUT, state.tenancy.ping());
             let storage = tokio::time::timeout(PART_TIMEOUT, (state.config.storage_probe)());
             let (database, storage) = tokio::join!(database, storage);
-            let parts = Parts { database: matches!(database, Ok(Ok(()))), storage: matches!(storage, Ok(true)) };
+            let parts =
+                Parts { database: matches!(database, Ok(Ok(()))), storage: matches!(storage, Ok(true)) };
             state.health.set(parts);
             parts
         }
@@ -85,7 +86,8 @@ pub(crate) async fn health(context: Context) -> Result<HttpResponse, Failure> {
 /// The parts under the names clients know, sorted. Jobs live in the database; the registry needs it and the
 /// store.
 fn report(parts: Parts) -> HealthOutput {
-    let component = |name, error: Option<&'static str>| ComponentOutput { name, status: status(error.is_none()), error };
+    let component =
+        |name, error: Option<&'static str>| ComponentOutput { name, status: status(error.is_none()), error };
     let database = (!parts.database).then_some("the database does not answer");
     let storage = (!parts.storage).then_some("the store does not answer");
     let components = vec![
@@ -140,7 +142,7 @@ pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure
             registry_storage_provider_name: context.state.config.storage_name.clone(),
             read_only: settings.read_only,
             notification_enable: false,
-            current_time: Time(chrono::Utc::now()),
+            current_time: Time(context.state.tenancy.now()),
         }
     });
     Ok(answer(&SystemInfoOutput {
@@ -163,7 +165,8 @@ mod tests {
         let shown = |database, storage| serde_json::to_value(report(Parts { database, storage })).unwrap();
         let healthy = shown(true, true);
         assert_eq!(healthy["status"], "healthy");
-        let names: Vec<_> = healthy["components"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
+        let names: Vec<_> =
+            healthy["components"].as_array().unwrap().iter().map(|part| &part["name"]).collect();
         assert_eq!(names, ["core", "database", "jobservice", "registry", "storage"]);
         assert!(healthy["components"][1].get("error").is_none());
         let broken = shown(true, false);

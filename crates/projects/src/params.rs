@@ -35,7 +35,12 @@ impl Params {
 
     /// The last value sent for the key, unless it is empty.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+            .filter(|v| !v.is_empty())
     }
 
     pub fn required(&self, key: &str) -> Result<&str, Failure> {

@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn privileged_and_unknown_fields_have_no_place() {
-        let body = r#"{"project_name":"a","owner_id":1,"id":7,"project_id":7,"role_id":1,"deleted":true,"x":[]}"#;
+        let body =
+            r#"{"project_name":"a","owner_id":1,"id":7,"project_id":7,"role_id":1,"deleted":true,"x":[]}"#;
         let input: ProjectInput = serde_json::from_str(body).unwrap();
         assert_eq!(input.project_name.as_deref(), Some("a"));
     }

@@ -61,7 +61,9 @@ fn term(text: &str) -> Result<(String, Value), Failure> {
         .split_once('=')
         .map(|(key, value)| (key.trim(), value))
         .filter(|(key, value)| !key.is_empty() && !value.is_empty())
-        .ok_or_else(|| bad(format!("the query string must contain \"=\" between a key and a value: {text:?}")))?;
+        .ok_or_else(|| {
+            bad(format!("the query string must contain \"=\" between a key and a value: {text:?}"))
+        })?;
     Ok((key.to_owned(), self::value(value)?))
 }
 
@@ -103,7 +105,8 @@ fn range(rest: &str, whole: &str) -> Result<Value, Failure> {
 }
 
 fn values(rest: &str, end: char, whole: &str) -> Result<Vec<String>, Failure> {
-    let inner = rest.strip_suffix(end).ok_or_else(|| bad(format!("a list of values is not closed: {whole:?}")))?;
+    let inner =
+        rest.strip_suffix(end).ok_or_else(|| bad(format!("a list of values is not closed: {whole:?}")))?;
     let values: Vec<String> = inner.split_whitespace().map(unquoted).collect();
     if values.len() > VALUES_MAX {
         return Err(bad(format!("a list in the query string has more than {VALUES_MAX} values")));

@@ -87,12 +87,15 @@ pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>
         let local = path.strip_prefix("/api").unwrap_or(path);
         let mut resource = web::resource(vec![local.to_owned(), format!("{local}/")]);
         let mut methods = Vec::new();
-        for (route, (credentials, handler)) in ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path) {
+        for (route, (credentials, handler)) in
+            ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path)
+        {
             let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
             methods.push(route.method);
-            resource = resource.route(web::method(method).to(
-                move |request: HttpRequest, payload: web::Payload| answer(*credentials, *handler, request, payload),
-            ));
+            resource =
+                resource.route(web::method(method).to(move |request: HttpRequest, payload: web::Payload| {
+                    answer(*credentials, *handler, request, payload)
+                }));
         }
         let allow = methods.join(", ");
         resource = resource.default_service(web::to(move || {
@@ -101,7 +104,8 @@ pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>
         }));
         scope = scope.service(resource);
     }
-    let nowhere = || async { Err::<HttpResponse, _>(Failure::not_found("the requested path does not exist")) };
+    let nowhere =
+        || async { Err::<HttpResponse, _>(Failure::not_found("the requested path does not exist")) };
     config.service(scope.default_service(web::to(nowhere)));
 }
 

@@ -81,7 +81,9 @@ pub(crate) async fn permissions(context: Context) -> Result<HttpResponse, Failur
 fn system() -> Vec<(String, roles::Action)> {
     roles::SYSTEM
         .iter()
-        .flat_map(|(resource, actions)| actions.iter().map(move |action| (format!("/system/{resource}"), *action)))
+        .flat_map(|(resource, actions)| {
+            actions.iter().map(move |action| (format!("/system/{resource}"), *action))
+        })
         .collect()
 }
 

@@ -195,3 +195,30 @@ impl JobContext {
         Err(JobError::retry("another worker has taken the job over"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(change: impl FnOnce(&mut Held)) -> JobContext {
+        let mut context = JobContext::detached();
+        change(Arc::get_mut(&mut context.held).expect("nobody else has it"));
+        context
+    }
+
+    #[test]
+    fn every_reason_to_stop_is_told_and_noted() {
+        let cases: [(&str, JobContext, bool); 5] = [
+            ("nothing", context(|_| {}), false),
+            ("a wish", context(|held| *held.stop.get_mut() = true), true),
+            ("another worker", context(|held| *held.lost.get_mut() = true), true),
+            ("the end of the process", context(|held| held.shutdown.cancel()), true),
+            // No heartbeat was confirmed for a whole lease: others may have the job by now.
+            ("silence", context(|held| held.lease = Duration::ZERO), true),
+        ];
+        for (reason, context, expected) in cases {
+            assert_eq!(context.cancelled(), expected, "{reason}");
+            assert_eq!(context.held.told.load(Ordering::Acquire), expected, "{reason}");
+        }
+    }
+}

@@ -27,6 +27,9 @@ const RETRY_SECONDS: f64 = 5.0;
 /// The longest pause.
 const RETRY_SECONDS_MAX: f64 = 3600.0;
 
+/// An error text may quote an answer of any length.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
 /// Days after which an event of a kind that this roster does not know is removed. Not at once: during an upgrade
 /// an old runner must not remove what a new one will handle.
 const UNKNOWN_EVENT_DAYS: i32 = 7;
@@ -99,9 +102,12 @@ impl Rows {
         .await
     }
 
-    /// A sign of life for these claims. Returns the ids that are still held, each with whether it should stop;
-    /// the others belong to somebody else.
-    pub(crate) async fn renew(&self, claims: &[(i64, i64)]) -> Result<Vec<(i64, bool)>, database::Error> {
+    /// A sign of life for these claims (id and fencing number). Returns those that are still held, each with
+    /// whether it should stop; the others belong to somebody else.
+    pub(crate) async fn renew(
+        &self,
+        claims: &[(i64, i64)],
+    ) -> Result<Vec<(i64, i64, bool)>, database::Error> {
         let (ids, fences): (Vec<i64>, Vec<i64>) = claims.iter().copied().unzip();
         let rows = bounded(
             sqlx::query!(
@@ -110,7 +116,7 @@ impl Rows {
                      state = case when j.cancel_requested then 'stopping' else j.state end
                  from unnest($1::bigint[], $2::bigint[]) as c (id, fence)
                  where j.id = c.id and j.fence = c.fence and j.state in ('running', 'stopping')
-                 returning j.id, j.cancel_requested",
+                 returning j.id, j.fence, j.cancel_requested",
                 &ids,
                 &fences,
                 self.lease.as_secs_f64()
@@ -118,7 +124,7 @@ impl Rows {
             .fetch_all(self.database.pool()),
         )
         .await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.cancel_requested)).collect())
+        Ok(rows.into_iter().map(|row| (row.id, row.fence, row.cancel_requested)).collect())
     }
 
     /// Writes how an attempt ended. Returns the new state, or `None` when the claim was lost.
@@ -162,7 +168,7 @@ impl Rows {
                 id,
                 fence,
                 wanted,
-                message.replace('\0', "\u{fffd}"),
+                message.chars().take(MESSAGE_CHARS_MAX).collect::<String>().replace('\0', "\u{fffd}"),
                 RETRY_SECONDS,
                 RETRY_SECONDS_MAX
             )

@@ -141,7 +141,9 @@ impl Runner {
 /// What the tasks of one runner have in common.
 struct Shared {
     rows: Rows,
-    claims: Mutex<HashMap<i64, Claim>>,
+    /// By id and fencing number: a job that was lost may come back to the same runner while the handler of the
+    /// first claim is still ending.
+    claims: Mutex<HashMap<(i64, i64), Claim>>,
     /// Something may be due.
     wake: Notify,
     /// A running job may have been asked to stop.
@@ -202,20 +204,23 @@ impl Shared {
     }
 
     async fn renew(&self) -> Result<(), database::Error> {
-        let claims: Vec<(i64, i64)> =
-            self.claims().values().map(|claim| (claim.held.id, claim.held.fence)).collect();
+        let claims: Vec<(i64, i64)> = self.claims().keys().copied().collect();
         if claims.is_empty() {
             return Ok(());
         }
         let sent = Instant::now();
-        let renewed: HashMap<i64, bool> = self.rows.renew(&claims).await?.into_iter().collect();
+        let renewed: HashMap<(i64, i64), bool> = self
+            .rows
+            .renew(&claims)
+            .await?
+            .into_iter()
+            .map(|(id, fence, stop)| ((id, fence), stop))
+            .collect();
         let held = self.claims();
-        for (id, fence) in claims {
-            // Claims that were settled or taken anew while the statement ran are none of its business.
-            let Some(claim) = held.get(&id).filter(|claim| claim.held.fence == fence) else {
-                continue;
-            };
-            match renewed.get(&id) {
+        for key in claims {
+            // Claims that were settled while the statement ran are none of its business.
+            let Some(claim) = held.get(&key) else { continue };
+            match renewed.get(&key) {
                 Some(stop) => {
                     claim.held.renew(sent);
                     claim.held.stop.fetch_or(*stop, Ordering::AcqRel);
@@ -230,7 +235,7 @@ impl Shared {
         Ok(())
     }
 
-    fn claims(&self) -> MutexGuard<'_, HashMap<i64, Claim>> {
+    fn claims(&self) -> MutexGuard<'_, HashMap<(i64, i64), Claim>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -255,7 +260,8 @@ impl Shared {
         let handle = handle.clone();
         // A task of its own, so that a panic stays in there and the handler can be aborted.
         let handler = tokio::spawn(async move { handle(job.payload, context).await });
-        self.claims().insert(held.id, Claim { held: held.clone(), handler: handler.abort_handle() });
+        self.claims()
+            .insert((held.id, held.fence), Claim { held: held.clone(), handler: handler.abort_handle() });
         let shared = self.clone();
         jobs.spawn(async move {
             let started = Instant::now();
@@ -265,7 +271,7 @@ impl Shared {
             held.settling.store(true, Ordering::Release);
             let (settlement, message) = judge(&held, ended);
             shared.settle(&held, settlement, &message).await;
-            shared.claims().remove(&held.id);
+            shared.claims().remove(&(held.id, held.fence));
         });
     }
 

@@ -1,3 +1,4 @@
+//! The queue against a real PostgreSQL: every promise of the crate, with runners at work.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashMap;
@@ -325,7 +326,8 @@ async fn a_silent_worker_loses_the_job_and_every_later_write_of_it_is_refused() 
     let database = database().await;
     let paused = Arc::new(Mutex::new(None::<JobContext>));
     let resume = Arc::new(Notify::new());
-    let mut sleeper = Runner::new((*database).clone(), config());
+    // With one slot it cannot take the job again itself.
+    let mut sleeper = Runner::new((*database).clone(), Config { concurrency: 1, ..config() });
     let (kept, wait) = (paused.clone(), resume.clone());
     sleeper.handle::<Work, _, _>(move |_, ctx| {
         let (kept, wait) = (kept.clone(), wait.clone());
@@ -341,7 +343,8 @@ async fn a_silent_worker_loses_the_job_and_every_later_write_of_it_is_refused() 
     let old = paused.lock().unwrap().clone().unwrap();
     let mut tx = database.begin().await.unwrap();
     old.guard(&mut tx).await.unwrap();
-    drop(tx);
+    // Its lock would keep the first look of the other runner away.
+    tx.rollback().await.unwrap();
 
     // The sleeper gives no sign of life before ten seconds have passed; another runner sees the lease end.
     let mut taker = Runner::new((*database).clone(), config());
@@ -381,6 +384,42 @@ async fn a_silent_worker_loses_the_job_and_every_later_write_of_it_is_refused() 
 }
 
 #[tokio::test]
+async fn a_lost_job_may_come_back_to_the_same_runner() {
+    let database = database().await;
+    let (finish, attempts) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
+    // The shortest lease there is: the heartbeat finds the first claim lost after one second.
+    let mut runner = Runner::new((*database).clone(), Config { lease_seconds: 3, ..config() });
+    let (wait, count) = (finish.clone(), attempts.clone());
+    runner.handle::<Work, _, _>(move |_, ctx| {
+        let (wait, count) = (wait.clone(), count.clone());
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            if ctx.attempt() == 1 {
+                // Ends only by being aborted.
+                std::future::pending::<()>().await;
+            }
+            wait.notified().await;
+            Ok(())
+        }
+    });
+    let running = Running::start(runner);
+    let id = ask(&database, Work { number: 1 }).await.unwrap();
+    until("the first attempt", || attempts.load(Ordering::SeqCst) == 1).await;
+    let rows =
+        rows::Rows { database: (*database).clone(), worker: "w".to_owned(), lease: Duration::from_secs(3) };
+    while rows.sweep().await.unwrap().is_empty() {
+        expire_lease(&database, id).await;
+    }
+    until("the second attempt", || attempts.load(Ordering::SeqCst) == 2).await;
+    // Well beyond one lease: the end of the first claim did not stop the heartbeats of the second.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((attempts.load(Ordering::SeqCst), record(&database, id).await.attempts), (2, 2));
+    finish.notify_one();
+    reach(&database, id, &["done"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_guarded_transaction_keeps_a_take_over_away_until_it_ends() {
     let database = database().await;
     let started = Arc::new(Mutex::new(None::<JobContext>));
@@ -404,7 +443,7 @@ async fn a_guarded_transaction_keeps_a_take_over_away_until_it_ends() {
     let mut tx = database.begin().await.unwrap();
     context.guard(&mut tx).await.unwrap();
     // A heartbeat passes the lock, a take-over does not.
-    assert_eq!(rows.renew(&[(id, context.fence())]).await.unwrap(), [(id, false)]);
+    assert_eq!(rows.renew(&[(id, context.fence())]).await.unwrap(), [(id, context.fence(), false)]);
     expire_lease(&database, id).await;
     assert!(rows.sweep().await.unwrap().is_empty());
     tx.commit().await.unwrap();

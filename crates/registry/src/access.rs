@@ -40,12 +40,8 @@ impl Need<'_> {
         match self {
             Self::Identity => None,
             Self::Catalog => Some("registry:catalog:*".to_owned()),
-            Self::Repository(name, action) => {
-                Some(format!("repository:{name}:{}", actions(action)))
-            }
-            Self::Mount(to, from) => {
-                Some(format!("repository:{to}:pull,push repository:{from}:pull"))
-            }
+            Self::Repository(name, action) => Some(format!("repository:{name}:{}", actions(action))),
+            Self::Mount(to, from) => Some(format!("repository:{to}:pull,push repository:{from}:pull")),
         }
     }
 
@@ -54,10 +50,7 @@ impl Need<'_> {
             Self::Identity => "unauthorized".to_owned(),
             Self::Catalog => "unauthorized to list the catalog".to_owned(),
             Self::Repository(name, action) => {
-                format!(
-                    "unauthorized to access repository: {name}, action: {}",
-                    action.as_str()
-                )
+                format!("unauthorized to access repository: {name}, action: {}", action.as_str())
             }
             Self::Mount(name, _) => {
                 format!("unauthorized to access repository: {name}, action: push")
@@ -83,11 +76,7 @@ enum Grant {
 
 impl<'a> Asker<'a> {
     /// Identifies the caller. `need` is for the challenge of a refusal.
-    pub async fn identify(
-        state: &'a State,
-        request: &'a HttpRequest,
-        need: Need<'_>,
-    ) -> Result<Self, Error> {
+    pub async fn identify(state: &'a State, request: &'a HttpRequest, need: Need<'_>) -> Result<Self, Error> {
         match Self::try_identify(state, request, need).await? {
             (asker, None) => Ok(asker),
             (_, Some(_)) => Err(refusal(state, request, need, Some("invalid_token"))),
@@ -109,27 +98,13 @@ impl<'a> Asker<'a> {
         };
         let ended = || refusal(state, request, need, Some("invalid_token"));
         let user_id = expired.user_id.ok_or_else(ended)?;
-        let opened = state
-            .catalog
-            .uploads
-            .opened_at(user_id, name, upload)
-            .await?
-            .ok_or_else(ended)?;
+        let opened = state.catalog.uploads.opened_at(user_id, name, upload).await?.ok_or_else(ended)?;
         if opened > expired.expires_at {
             return Err(ended());
         }
-        let user = state
-            .identity
-            .active_user(user_id)
-            .await?
-            .ok_or_else(ended)?;
+        let user = state.identity.active_user(user_id).await?.ok_or_else(ended)?;
         let caller = Caller::new(Principal::User(user), asker.caller.origin);
-        Ok(Self {
-            state,
-            request,
-            caller,
-            grant: Grant::Direct,
-        })
+        Ok(Self { state, request, caller, grant: Grant::Direct })
     }
 
     async fn try_identify(
@@ -159,26 +134,12 @@ impl<'a> Asker<'a> {
                         return Err(refusal(state, request, need, Some("invalid_token")));
                     }
                     Err(TokenError::Stale) => {
-                        return Err(Error::unavailable(
-                            "permissions cannot be checked right now",
-                        ));
+                        return Err(Error::unavailable("permissions cannot be checked right now"));
                     }
                 };
                 let caller = Caller::new(verified.principal(), origin);
-                let grant = if expired.is_some() {
-                    Vec::new()
-                } else {
-                    verified.access
-                };
-                Ok((
-                    Self {
-                        state,
-                        request,
-                        caller,
-                        grant: Grant::Token(grant),
-                    },
-                    expired,
-                ))
+                let grant = if expired.is_some() { Vec::new() } else { verified.access };
+                Ok((Self { state, request, caller, grant: Grant::Token(grant) }, expired))
             }
             basic @ Presented::Basic { .. } => {
                 origin.method = "password";
@@ -189,12 +150,7 @@ impl<'a> Asker<'a> {
                     }
                 };
                 Ok((
-                    Self {
-                        state,
-                        request,
-                        caller: Caller::new(principal, origin),
-                        grant: Grant::Direct,
-                    },
+                    Self { state, request, caller: Caller::new(principal, origin), grant: Grant::Direct },
                     None,
                 ))
             }
@@ -203,20 +159,17 @@ impl<'a> Asker<'a> {
 
     pub async fn pull(&self, name: &RepositoryName) -> Result<Pull, Error> {
         let access = self.access(name).await?;
-        Pull::from_access(&self.caller, &access, name)
-            .ok_or_else(|| self.refused(name, Action::Pull))
+        Pull::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Pull))
     }
 
     pub async fn push(&self, name: &RepositoryName) -> Result<Push, Error> {
         let access = self.access(name).await?;
-        Push::from_access(&self.caller, &access, name)
-            .ok_or_else(|| self.refused(name, Action::Push))
+        Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Push))
     }
 
     pub async fn delete(&self, name: &RepositoryName) -> Result<Delete, Error> {
         let access = self.access(name).await?;
-        Delete::from_access(&self.caller, &access, name)
-            .ok_or_else(|| self.refused(name, Action::Delete))
+        Delete::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Delete))
     }
 
     /// The right to read the source of a mount. `None`: the caller may not, or there is no such place, and
@@ -258,21 +211,13 @@ impl<'a> Asker<'a> {
             Grant::Token(access) => access.iter().any(Access::allows_catalog),
             Grant::Direct => self.caller.is_sysadmin(),
         };
-        if granted {
-            Ok(())
-        } else {
-            Err(self.refuse(Need::Catalog))
-        }
+        if granted { Ok(()) } else { Err(self.refuse(Need::Catalog)) }
     }
 
     async fn access(&self, name: &RepositoryName) -> Result<Vec<Access>, Error> {
         match &self.grant {
             Grant::Token(access) => Ok(access.clone()),
-            Grant::Direct => Ok(self
-                .state
-                .tenancy
-                .grant(&self.caller.principal, &[scope(name)])
-                .await?),
+            Grant::Direct => Ok(self.state.tenancy.grant(&self.caller.principal, &[scope(name)]).await?),
         }
     }
 
@@ -297,12 +242,7 @@ fn scope(name: &RepositoryName) -> Scope {
 /// Where the request came from; the headers were set by our own listener.
 fn origin(request: &HttpRequest) -> identity::Origin {
     let text = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
+        request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     identity::Origin {
         request_id: text("x-request-id"),
@@ -324,8 +264,7 @@ fn refusal(state: &State, request: &HttpRequest, need: Need<'_>, error: Option<&
     if let Some(error) = error {
         challenge.push_str(&format!(",error=\"{error}\""));
     }
-    Error::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, need.message())
-        .with(CHALLENGE, challenge)
+    Error::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, need.message()).with(CHALLENGE, challenge)
 }
 
 /// The configured address, else what the client used to reach us, strictly read: a realm decides where
@@ -334,19 +273,12 @@ fn base_url(state: &State, request: &HttpRequest) -> String {
     if let Some(url) = &state.config.external_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let header = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let scheme = match header("x-hythe-scheme") {
         Some("https") => "https",
         _ => "http",
     };
-    let host = header("host")
-        .filter(|host| is_host(host))
-        .unwrap_or("localhost");
+    let host = header("host").filter(|host| is_host(host)).unwrap_or("localhost");
     format!("{scheme}://{host}")
 }
 
@@ -357,17 +289,12 @@ fn is_host(text: &str) -> bool {
         _ => (text, None),
     };
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    let host_fits = match host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
                 && host.len() <= 253
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
         }
     };
     port_fits && host_fits
@@ -387,28 +314,11 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in [
-            "localhost",
-            "127.0.0.1:8080",
-            "registry.example.com",
-            "[::1]:8080",
-            "[::1]",
-            "a-b.c:1",
-        ] {
+        for good in ["localhost", "127.0.0.1:8080", "registry.example.com", "[::1]:8080", "[::1]", "a-b.c:1"]
+        {
             assert!(is_host(good), "{good}");
         }
-        for bad in [
-            "",
-            "a b",
-            "a/b",
-            "evil.com\"",
-            "a:99999",
-            "a:",
-            "[zz]",
-            "user@host",
-            "::1",
-            "a,b",
-        ] {
+        for bad in ["", "a b", "a/b", "evil.com\"", "a:99999", "a:", "[zz]", "user@host", "::1", "a,b"] {
             assert!(!is_host(bad), "{bad}");
         }
     }
@@ -420,21 +330,9 @@ mod tests {
         let scope = |need: Need<'_>| need.scope().unwrap_or_default();
         assert_eq!(scope(Need::Identity), "");
         assert_eq!(scope(Need::Catalog), "registry:catalog:*");
-        assert_eq!(
-            scope(Need::Repository(&repo, Action::Pull)),
-            "repository:p/r:pull"
-        );
-        assert_eq!(
-            scope(Need::Repository(&repo, Action::Push)),
-            "repository:p/r:pull,push"
-        );
-        assert_eq!(
-            scope(Need::Repository(&repo, Action::Delete)),
-            "repository:p/r:delete"
-        );
-        assert_eq!(
-            scope(Need::Mount(&repo, &from)),
-            "repository:p/r:pull,push repository:q/s:pull"
-        );
+        assert_eq!(scope(Need::Repository(&repo, Action::Pull)), "repository:p/r:pull");
+        assert_eq!(scope(Need::Repository(&repo, Action::Push)), "repository:p/r:pull,push");
+        assert_eq!(scope(Need::Repository(&repo, Action::Delete)), "repository:p/r:delete");
+        assert_eq!(scope(Need::Mount(&repo, &from)), "repository:p/r:pull,push repository:q/s:pull");
     }
 }

@@ -1,10 +1,14 @@
 //! GET, HEAD and DELETE of blobs.
 
+use std::ops::Range;
+
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
+use bytes::Bytes;
 use catalog::Blob;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use oci::error::Code;
 use oci::{Action, Digest, RepositoryName};
 
@@ -15,43 +19,29 @@ use crate::ranges::{self, Wanted};
 
 pub async fn head(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let digest = digest(&call.last)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Pull),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Pull)).await?;
     let pull = asker.pull(name).await?;
     let blob = call.state.catalog.blobs.head(&pull, &digest).await?;
     if matches_etag(call, &digest) {
         return Ok(not_modified(&digest));
     }
-    let nothing = futures_util::stream::empty::<Result<bytes::Bytes, std::io::Error>>();
+    let nothing = stream::empty::<Result<Bytes, std::io::Error>>();
     Ok(described(StatusCode::OK, &blob.digest).body(SizedStream::new(blob.size, nothing)))
 }
 
 pub async fn get(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let digest = digest(&call.last)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Pull),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Pull)).await?;
     let pull = asker.pull(name).await?;
     let blob = call.state.catalog.blobs.get(&pull, &digest).await?;
     if matches_etag(call, &digest) {
         return Ok(not_modified(&digest));
     }
-    let text = |name: header::HeaderName| {
-        call.request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let text =
+        |name: header::HeaderName| call.request.headers().get(name).and_then(|value| value.to_str().ok());
     // A range of something else than what the client has would be useless to it.
-    let range = text(header::RANGE)
-        .filter(|_| text(header::IF_RANGE).is_none_or(|etag| etag == quoted(&digest)));
+    let range =
+        text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|etag| etag == quoted(&digest)));
     match ranges::wanted(range, blob.size) {
         Wanted::Whole => {
             let bytes = call.state.catalog.blobs.read(&blob, 0..blob.size).await?;
@@ -64,18 +54,19 @@ pub async fn get(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse,
                 .insert_header((header::CONTENT_RANGE, content_range))
                 .body(SizedStream::new(part.end - part.start, bytes)))
         }
+        Wanted::Parts(parts) => Ok(multipart(call, blob, parts)),
         Wanted::Unsatisfiable => Err(unsatisfiable(&blob)),
+        Wanted::Abusive => Err(Error::new(
+            StatusCode::BAD_REQUEST,
+            Code::RangeInvalid,
+            "too many ranges, or ranges that overlap: ask for less at once",
+        )),
     }
 }
 
 pub async fn delete(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let digest = digest(&call.last)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Delete),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Delete)).await?;
     let delete = asker.delete(name).await?;
     if !call.state.config.delete_enabled {
         return Err(Error::deletes_disabled());
@@ -130,14 +121,44 @@ fn described(status: StatusCode, digest: &Digest) -> actix_web::HttpResponseBuil
     response
 }
 
+/// Several parts of a blob in one answer (RFC 9110 section 14.6), each opened when the one before it is sent.
+fn multipart(call: &Call<'_>, blob: Blob, parts: Vec<Range<u64>>) -> HttpResponse {
+    // Random, so that no content can hold it.
+    let boundary = uuid::Uuid::new_v4().simple().to_string();
+    let size = blob.size;
+    let head = |part: &Range<u64>| {
+        format!(
+            "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
+            part.start,
+            part.end - 1
+        )
+    };
+    let tail = format!("\r\n--{boundary}--\r\n");
+    let length = parts.iter().map(|part| head(part).len() as u64 + part.end - part.start).sum::<u64>()
+        + tail.len() as u64;
+    let sections: Vec<(String, Range<u64>)> = parts.into_iter().map(|part| (head(&part), part)).collect();
+    let digest = blob.digest.clone();
+    let blobs = call.state.catalog.blobs.clone();
+    let body = stream::iter(sections)
+        .then(move |(head, part)| {
+            let (blobs, blob) = (blobs.clone(), blob.clone());
+            async move {
+                let bytes = blobs.read(&blob, part).await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(stream::once(async move { Ok(Bytes::from(head)) }).chain(bytes))
+            }
+        })
+        .try_flatten()
+        .chain(stream::once(async move { Ok(Bytes::from(tail)) }));
+    described(StatusCode::PARTIAL_CONTENT, &digest)
+        .insert_header((header::CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}")))
+        .body(SizedStream::new(length, body.boxed_local()))
+}
+
 fn unsatisfiable(blob: &Blob) -> Error {
     Error::new(
         StatusCode::RANGE_NOT_SATISFIABLE,
         Code::RangeInvalid,
-        format!(
-            "the range is outside of the blob, which has {} bytes",
-            blob.size
-        ),
+        format!("the range is outside of the blob, which has {} bytes", blob.size),
     )
     .with(header::CONTENT_RANGE, format!("bytes */{}", blob.size))
 }

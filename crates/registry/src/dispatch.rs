@@ -46,17 +46,8 @@ async fn answer(request: &HttpRequest, body: web::Payload) -> Result<HttpRespons
         Ok(matched) => matched,
         Err(mismatch) => return Err(refuse_path(&mismatch)),
     };
-    let Matched {
-        operation,
-        name,
-        last,
-    } = matched;
-    let call = Call {
-        state,
-        request,
-        query: Query::parse(request.query_string()),
-        last,
-    };
+    let Matched { operation, name, last } = matched;
+    let call = Call { state, request, query: Query::parse(request.query_string()), last };
     match operation {
         Operation::Base => base(&call).await,
         Operation::Extensions => extensions(&call).await,

@@ -22,13 +22,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.as_str(),
-            message: message.into(),
-            detail: None,
-            headers: Vec::new(),
-        }
+        Self { status, code: code.as_str(), message: message.into(), detail: None, headers: Vec::new() }
     }
 
     pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -45,9 +39,7 @@ impl Error {
         Self::new(
             StatusCode::BAD_REQUEST,
             Code::NameInvalid,
-            format!(
-                "invalid repository name {name:?}: it must be <project>/<repository> in lower case"
-            ),
+            format!("invalid repository name {name:?}: it must be <project>/<repository> in lower case"),
         )
     }
 
@@ -95,11 +87,7 @@ impl Error {
             source = cause.source();
         }
         tracing::error!(error = chain, "{what}");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Code::Unknown,
-            "internal server error",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "internal server error")
     }
 
     fn storage(err: &StorageError) -> Self {
@@ -156,35 +144,23 @@ impl From<catalog::Error> for Error {
             E::SizeInvalid { .. } => Self::new(StatusCode::BAD_REQUEST, Code::SizeInvalid, text),
             E::DigestMismatch { .. } => Self::digest_invalid(text),
             E::UploadBusy(_) => Self::unavailable("another request is writing to this upload"),
-            E::TooManyUploads => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, text)
-                    .with(header::RETRY_AFTER, "60")
-            }
+            E::TooManyUploads => Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, text)
+                .with(header::RETRY_AFTER, "60"),
             E::ManifestUnknown(_) | E::TagUnknown(_) => {
                 Self::new(StatusCode::NOT_FOUND, Code::ManifestUnknown, text)
             }
-            E::ManifestInvalid(_) => {
-                Self::new(StatusCode::BAD_REQUEST, Code::ManifestInvalid, text)
-            }
+            E::ManifestInvalid(_) => Self::new(StatusCode::BAD_REQUEST, Code::ManifestInvalid, text),
             E::ManifestBlobUnknown(missing) => Self::new(
                 StatusCode::NOT_FOUND,
                 Code::ManifestBlobUnknown,
                 format!("{text}; push them first"),
             )
-            .detail(Value::from(
-                missing
-                    .iter()
-                    .take(20)
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-            )),
+            .detail(Value::from(missing.iter().take(20).map(ToString::to_string).collect::<Vec<_>>())),
             E::Refused(_) => Self::new(StatusCode::PRECONDITION_FAILED, Code::Denied, text),
             E::RepositoryUnknown(_) => Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text),
             E::BadQuery(_) => Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, text),
             E::Tenancy(err) => err.into(),
-            E::StoreFull => {
-                Self::unavailable("the store is full; an administrator has to free space")
-            }
+            E::StoreFull => Self::unavailable("the store is full; an administrator has to free space"),
             E::Store(source) => {
                 tracing::error!(error = %source, "the blob store failed");
                 Self::unavailable("the blob store cannot be reached")
@@ -237,18 +213,14 @@ impl From<identity::Error> for Error {
     fn from(err: identity::Error) -> Self {
         use identity::Error as E;
         match err {
-            E::Throttled {
-                retry_after_seconds,
-            } => Self::throttled(retry_after_seconds),
+            E::Throttled { retry_after_seconds } => Self::throttled(retry_after_seconds),
             E::Busy => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 Code::TooManyRequests,
                 "too many logins are being checked; try again in a moment",
             )
             .with(header::RETRY_AFTER, "1"),
-            E::Unavailable(_) | E::NoSigningKey => {
-                Self::unavailable("accounts cannot be checked right now")
-            }
+            E::Unavailable(_) | E::NoSigningKey => Self::unavailable("accounts cannot be checked right now"),
             other => Self::internal("an answer of identity does not belong here", &other),
         }
     }
@@ -263,11 +235,7 @@ fn bytes_text(bytes: i64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]

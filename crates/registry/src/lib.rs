@@ -57,22 +57,13 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(catalog: Catalog, tenancy: Tenancy, identity: Identity, config: Config) -> Self {
-        Self {
-            state: web::Data::new(State {
-                catalog,
-                tenancy,
-                identity,
-                config,
-            }),
-        }
+        Self { state: web::Data::new(State { catalog, tenancy, identity, config }) }
     }
 
     /// Mounts the endpoints. Runs once per HTTP worker thread, so it only clones handles.
     pub fn configure(&self, cfg: &mut web::ServiceConfig) {
         cfg.service(
-            web::scope("/v2")
-                .app_data(self.state.clone())
-                .default_service(web::to(dispatch::dispatch)),
+            web::scope("/v2").app_data(self.state.clone()).default_service(web::to(dispatch::dispatch)),
         );
     }
 }

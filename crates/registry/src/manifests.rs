@@ -21,12 +21,7 @@ const TAGS_MAX: usize = 100;
 
 pub async fn get(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let reference = reference(&call.last)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Pull),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Pull)).await?;
     let pull = asker.pull(name).await?;
     let manifests = &call.state.catalog.manifests;
     let found = manifests.get(&pull, &reference).await?;
@@ -47,18 +42,9 @@ pub async fn get(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse,
     Ok(response.body(found.payload))
 }
 
-pub async fn put(
-    call: &Call<'_>,
-    name: &RepositoryName,
-    body: web::Payload,
-) -> Result<HttpResponse, Error> {
+pub async fn put(call: &Call<'_>, name: &RepositoryName, body: web::Payload) -> Result<HttpResponse, Error> {
     let reference = reference(&call.last)?;
-    let asked: Vec<Tag> = call
-        .query
-        .all("tag")
-        .into_iter()
-        .map(tag)
-        .collect::<Result<_, _>>()?;
+    let asked: Vec<Tag> = call.query.all("tag").into_iter().map(tag).collect::<Result<_, _>>()?;
     if asked.len() > TAGS_MAX {
         return Err(Error::new(
             StatusCode::URI_TOO_LONG,
@@ -66,12 +52,7 @@ pub async fn put(
             format!("one request sets at most {TAGS_MAX} tags; send the rest in another one"),
         ));
     }
-    let media_type = match call
-        .request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.to_str())
-    {
+    let media_type = match call.request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
         None => None,
         Some(Ok(text)) => Some(text),
         Some(Err(_)) => {
@@ -82,34 +63,18 @@ pub async fn put(
             ));
         }
     };
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Push),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Push)).await?;
     let push = asker.push(name).await?;
     let payload = whole(call, body).await?;
-    let mut target = PushTarget {
-        digest: None,
-        tags: asked.clone(),
-    };
+    let mut target = PushTarget { digest: None, tags: asked.clone() };
     match &reference {
         Reference::Digest(digest) => target.digest = Some(digest.clone()),
         Reference::Tag(tag) => target.tags.push(tag.clone()),
     }
-    let pushed = call
-        .state
-        .catalog
-        .manifests
-        .put(&push, target, media_type, payload)
-        .await?;
+    let pushed = call.state.catalog.manifests.put(&push, target, media_type, payload).await?;
     let mut response = HttpResponse::Created();
     response
-        .insert_header((
-            header::LOCATION,
-            format!("/v2/{name}/manifests/{}", pushed.digest),
-        ))
+        .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", pushed.digest)))
         .insert_header(("docker-content-digest", pushed.digest.to_string()));
     if let Some(subject) = pushed.subject {
         response.insert_header(("oci-subject", subject.to_string()));
@@ -123,21 +88,12 @@ pub async fn put(
 
 pub async fn delete(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let reference = reference(&call.last)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Delete),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Delete)).await?;
     let delete = asker.delete(name).await?;
     if !call.state.config.delete_enabled {
         return Err(Error::deletes_disabled());
     }
-    call.state
-        .catalog
-        .manifests
-        .delete(&delete, &reference)
-        .await?;
+    call.state.catalog.manifests.delete(&delete, &reference).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -184,11 +140,7 @@ async fn whole(call: &Call<'_>, mut body: web::Payload) -> Result<Bytes, Error> 
     let mut payload = BytesMut::with_capacity(announced);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| {
-            Error::new(
-                StatusCode::BAD_REQUEST,
-                Code::SizeInvalid,
-                "the manifest broke off; send it again",
-            )
+            Error::new(StatusCode::BAD_REQUEST, Code::SizeInvalid, "the manifest broke off; send it again")
         })?;
         if payload.len() + chunk.len() > MANIFEST_BYTES_MAX {
             return Err(too_large());

@@ -19,31 +19,12 @@ const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 pub async fn list(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let subject = crate::blobs::digest(&call.last)?;
-    let artifact_type = call
-        .query
-        .all("artifactType")
-        .into_iter()
-        .find(|text| !text.is_empty());
-    let last = call
-        .query
-        .all("last")
-        .first()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Pull),
-    )
-    .await?;
+    let artifact_type = call.query.all("artifactType").into_iter().find(|text| !text.is_empty());
+    let last = call.query.all("last").first().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Pull)).await?;
     let pull = asker.pull(name).await?;
     let filter = artifact_type.filter(|text| !text.contains('\0'));
-    let (referrers, more) = call
-        .state
-        .catalog
-        .referrers
-        .list(&pull, &subject, filter, last, ENTRIES)
-        .await?;
+    let (referrers, more) = call.state.catalog.referrers.list(&pull, &subject, filter, last, ENTRIES).await?;
     let mut manifests: Vec<Value> = Vec::with_capacity(referrers.len());
     let mut page_bytes = 0;
     let mut page_last = last;
@@ -60,12 +41,7 @@ pub async fn list(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse
     }
     let next = (more || manifests.len() < found).then(|| {
         let filter = artifact_type
-            .map(|text| {
-                format!(
-                    "&artifactType={}",
-                    utf8_percent_encode(text, NON_ALPHANUMERIC)
-                )
-            })
+            .map(|text| format!("&artifactType={}", utf8_percent_encode(text, NON_ALPHANUMERIC)))
             .unwrap_or_default();
         format!("</v2/{name}/referrers/{subject}?last={page_last}{filter}>; rel=\"next\"")
     });
@@ -87,11 +63,7 @@ fn descriptor(entry: Referrer) -> Value {
     if let Some(artifact_type) = entry.artifact_type {
         descriptor.insert("artifactType".to_owned(), artifact_type.into());
     }
-    if entry
-        .annotations
-        .as_object()
-        .is_some_and(|annotations| !annotations.is_empty())
-    {
+    if entry.annotations.as_object().is_some_and(|annotations| !annotations.is_empty()) {
         descriptor.insert("annotations".to_owned(), entry.annotations);
     }
     Value::Object(descriptor)

@@ -101,19 +101,11 @@ pub fn find(method: &Method, path: &str) -> Result<Matched, Mismatch> {
         };
         template = route.path;
         if method.as_str() == route.method {
-            return Ok(Matched {
-                operation: *operation,
-                name,
-                last,
-            });
+            return Ok(Matched { operation: *operation, name, last });
         }
         methods.push(route.method);
     }
-    if methods.is_empty() {
-        Err(Mismatch::Unknown)
-    } else {
-        Err(Mismatch::Method(methods))
-    }
+    if methods.is_empty() { Err(Mismatch::Unknown) } else { Err(Mismatch::Method(methods)) }
 }
 
 /// Segments after `/v2`, each decoded once. An empty last segment (trailing slash) is dropped.
@@ -184,46 +176,14 @@ mod tests {
         check(get.clone(), "/v2/_catalog/", Ok((Catalog, "", "")));
         check(get.clone(), "/v2/%5fcatalog", Ok((Catalog, "", "")));
         check(get.clone(), "/v2/a/b/tags/list", Ok((TagsList, "a/b", "")));
-        check(
-            get.clone(),
-            "/v2/a/tags/list/tags/list",
-            Ok((TagsList, "a/tags/list", "")),
-        );
-        check(
-            get.clone(),
-            "/v2/a/blobs/blobs/sha256:1",
-            Ok((BlobGet, "a/blobs", "sha256:1")),
-        );
-        check(
-            get.clone(),
-            "/v2/a/b/blobs/sha256%3A1",
-            Ok((BlobGet, "a/b", "sha256:1")),
-        );
-        check(
-            get.clone(),
-            "/v2/a/blobs/uploads/manifests/x",
-            Ok((ManifestGet, "a/blobs/uploads", "x")),
-        );
-        check(
-            get.clone(),
-            "/v2/a/b/blobs/uploads/id",
-            Ok((UploadStatus, "a/b", "id")),
-        );
-        check(
-            Method::POST,
-            "/v2/a/b/blobs/uploads/",
-            Ok((UploadStart, "a/b", "")),
-        );
-        check(
-            Method::POST,
-            "/v2/a/b/blobs/uploads",
-            Ok((UploadStart, "a/b", "")),
-        );
-        check(
-            get,
-            "/v2/a/b/referrers/sha256:1",
-            Ok((ReferrersList, "a/b", "sha256:1")),
-        );
+        check(get.clone(), "/v2/a/tags/list/tags/list", Ok((TagsList, "a/tags/list", "")));
+        check(get.clone(), "/v2/a/blobs/blobs/sha256:1", Ok((BlobGet, "a/blobs", "sha256:1")));
+        check(get.clone(), "/v2/a/b/blobs/sha256%3A1", Ok((BlobGet, "a/b", "sha256:1")));
+        check(get.clone(), "/v2/a/blobs/uploads/manifests/x", Ok((ManifestGet, "a/blobs/uploads", "x")));
+        check(get.clone(), "/v2/a/b/blobs/uploads/id", Ok((UploadStatus, "a/b", "id")));
+        check(Method::POST, "/v2/a/b/blobs/uploads/", Ok((UploadStart, "a/b", "")));
+        check(Method::POST, "/v2/a/b/blobs/uploads", Ok((UploadStart, "a/b", "")));
+        check(get, "/v2/a/b/referrers/sha256:1", Ok((ReferrersList, "a/b", "sha256:1")));
     }
 
     #[test]
@@ -242,20 +202,12 @@ mod tests {
 
     #[test]
     fn a_known_path_names_its_methods() {
-        check(
-            Method::POST,
-            "/v2/a/b/tags/list",
-            Err(Mismatch::Method(vec!["GET"])),
-        );
+        check(Method::POST, "/v2/a/b/tags/list", Err(Mismatch::Method(vec!["GET"])));
         check(
             Method::POST,
             "/v2/a/b/blobs/uploads/x",
             Err(Mismatch::Method(vec!["GET", "PATCH", "PUT", "DELETE"])),
         );
-        check(
-            Method::PUT,
-            "/v2/a/b/blobs/sha256:1",
-            Err(Mismatch::Method(vec!["GET", "HEAD", "DELETE"])),
-        );
+        check(Method::PUT, "/v2/a/b/blobs/sha256:1", Err(Mismatch::Method(vec!["GET", "HEAD", "DELETE"])));
     }
 }

@@ -14,19 +14,9 @@ use crate::error::Error;
 
 pub async fn list(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
     let page = Page::read(call)?;
-    let asker = Asker::identify(
-        call.state,
-        call.request,
-        Need::Repository(name, Action::Pull),
-    )
-    .await?;
+    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Pull)).await?;
     let pull = asker.pull(name).await?;
-    let (tags, more) = call
-        .state
-        .catalog
-        .tags
-        .names(&pull, page.last, page.entries)
-        .await?;
+    let (tags, more) = call.state.catalog.tags.names(&pull, page.last, page.entries).await?;
     let next = page.next(&format!("/v2/{name}/tags/list"), &tags, more);
     Ok(paged(next).json(json!({ "name": name.as_str(), "tags": tags })))
 }
@@ -35,12 +25,7 @@ pub async fn catalog(call: &Call<'_>) -> Result<HttpResponse, Error> {
     let page = Page::read(call)?;
     let asker = Asker::identify(call.state, call.request, Need::Catalog).await?;
     asker.catalog().await?;
-    let (repositories, more) = call
-        .state
-        .catalog
-        .repositories
-        .paths(page.last, page.entries)
-        .await?;
+    let (repositories, more) = call.state.catalog.repositories.paths(page.last, page.entries).await?;
     let next = page.next("/v2/_catalog", &repositories, more);
     Ok(paged(next).json(json!({ "repositories": repositories })))
 }
@@ -54,23 +39,14 @@ struct Page<'a> {
 impl<'a> Page<'a> {
     fn read(call: &'a Call<'_>) -> Result<Self, Error> {
         let config = &call.state.config;
-        let bad =
-            |text: &str| Error::new(StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid, text);
-        let n = call
-            .query
-            .one("n")
-            .map_err(|()| bad("the parameter n occurs more than once"))?;
-        let last = call
-            .query
-            .one("last")
-            .map_err(|()| bad("the parameter last occurs more than once"))?;
+        let bad = |text: &str| Error::new(StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid, text);
+        let n = call.query.one("n").map_err(|()| bad("the parameter n occurs more than once"))?;
+        let last = call.query.one("last").map_err(|()| bad("the parameter last occurs more than once"))?;
         let entries = match n {
             None | Some("") => config.page_entries,
             Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
                 // A number too large for the type is still only "as many as you give".
-                text.parse()
-                    .unwrap_or(i64::MAX)
-                    .min(config.page_entries_max)
+                text.parse().unwrap_or(i64::MAX).min(config.page_entries_max)
             }
             Some(_) => return Err(bad("n must be a number of entries, 0 or more")),
         };
@@ -78,19 +54,13 @@ impl<'a> Page<'a> {
         if last.is_some_and(|last| last.contains('\0')) {
             return Err(bad("last must be a name"));
         }
-        Ok(Self {
-            entries,
-            last: last.filter(|last| !last.is_empty()),
-        })
+        Ok(Self { entries, last: last.filter(|last| !last.is_empty()) })
     }
 
     fn next(&self, path: &str, names: &[String], more: bool) -> Option<String> {
         let last = names.last().filter(|_| more)?;
         let last = utf8_percent_encode(last, NON_ALPHANUMERIC);
-        Some(format!(
-            "<{path}?last={last}&n={}>; rel=\"next\"",
-            self.entries
-        ))
+        Some(format!("<{path}?last={last}&n={}>; rel=\"next\"", self.entries))
     }
 }
 

@@ -22,10 +22,7 @@ pub async fn start(
 ) -> Result<HttpResponse, Error> {
     let mount = one(call, "mount")?.map(digest).transpose()?;
     let from = one(call, "from")?
-        .map(|from| {
-            from.parse::<RepositoryName>()
-                .map_err(|_| Error::name_invalid(from))
-        })
+        .map(|from| from.parse::<RepositoryName>().map_err(|_| Error::name_invalid(from)))
         .transpose()?;
     let claimed = one(call, "digest")?.map(digest).transpose()?;
     let algorithm = match (one(call, "digest-algorithm")?, &claimed) {
@@ -64,9 +61,7 @@ pub async fn start(
     if mount.is_none()
         && let Some(claimed) = claimed
     {
-        let blob = uploads
-            .finish(&push, session.id, &claimed, received(call, body)?)
-            .await?;
+        let blob = uploads.finish(&push, session.id, &claimed, received(call, body)?).await?;
         return Ok(created(name, &blob.digest));
     }
     Ok(standing(HttpResponse::Accepted(), name, &session)
@@ -129,21 +124,11 @@ pub async fn cancel(call: &Call<'_>, name: &RepositoryName) -> Result<HttpRespon
 }
 
 /// The caller of an upload URL, and the id in it if it is one.
-async fn session<'a>(
-    call: &Call<'a>,
-    name: &RepositoryName,
-) -> Result<(Option<Uuid>, Asker<'a>), Error> {
+async fn session<'a>(call: &Call<'a>, name: &RepositoryName) -> Result<(Option<Uuid>, Asker<'a>), Error> {
     let id = Uuid::parse_str(&call.last).ok();
     let asker = match id {
         Some(id) => Asker::identify_for_upload(call.state, call.request, name, id).await?,
-        None => {
-            Asker::identify(
-                call.state,
-                call.request,
-                Need::Repository(name, Action::Push),
-            )
-            .await?
-        }
+        None => Asker::identify(call.state, call.request, Need::Repository(name, Action::Push)).await?,
     };
     Ok((id, asker))
 }
@@ -151,11 +136,7 @@ async fn session<'a>(
 /// An id that is no UUID is answered like one that is unknown.
 fn known(id: Option<Uuid>) -> Result<Uuid, Error> {
     id.ok_or_else(|| {
-        Error::new(
-            StatusCode::NOT_FOUND,
-            Code::BlobUploadUnknown,
-            "no such upload in this repository",
-        )
+        Error::new(StatusCode::NOT_FOUND, Code::BlobUploadUnknown, "no such upload in this repository")
     })
 }
 
@@ -170,19 +151,12 @@ fn one<'a>(call: &'a Call<'_>, key: &str) -> Result<Option<&'a str>, Error> {
     })
 }
 
-type Received =
-    std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>>;
+type Received = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>>;
 
 fn received(call: &Call<'_>, body: web::Payload) -> Result<Body<Received>, Error> {
-    let text = |name: header::HeaderName| {
-        call.request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or(""))
-    };
-    if text(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.is_empty() && encoding != "identity")
-    {
+    let text =
+        |name: header::HeaderName| call.request.headers().get(name).map(|value| value.to_str().unwrap_or(""));
+    if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.is_empty() && encoding != "identity") {
         return Err(Error::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::Unsupported,
@@ -201,11 +175,7 @@ fn received(call: &Call<'_>, body: web::Payload) -> Result<Body<Received>, Error
             })
         })
         .transpose()?;
-    Ok(Body {
-        bytes: body.boxed_local(),
-        length,
-        range,
-    })
+    Ok(Body { bytes: body.boxed_local(), length, range })
 }
 
 /// `0-N`, N the last stored byte; `0-0` before the first, because clients refuse anything else.
@@ -241,10 +211,8 @@ fn at(name: &RepositoryName, id: Uuid, err: catalog::Error) -> Error {
     let resumable = matches!(err, catalog::Error::RangeInvalid { .. });
     let err = Error::from(err);
     if resumable {
-        err.with(header::LOCATION, location(name, id)).with(
-            header::HeaderName::from_static("docker-upload-uuid"),
-            id.to_string(),
-        )
+        err.with(header::LOCATION, location(name, id))
+            .with(header::HeaderName::from_static("docker-upload-uuid"), id.to_string())
     } else {
         err
     }

@@ -38,7 +38,9 @@ pub enum Error {
     UserUnknown(String),
     #[error("{0} is already a member of the project")]
     MemberExists(String),
-    #[error("adding {added} byte(s) would exceed the storage quota of project {project}: {used} of {hard} byte(s) used")]
+    #[error(
+        "adding {added} byte(s) would exceed the storage quota of project {project}: {used} of {hard} byte(s) used"
+    )]
     QuotaExceeded { project: ProjectId, added: i64, used: i64, hard: i64 },
     #[error("the system is in read-only mode")]
     ReadOnly,

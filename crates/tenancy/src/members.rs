@@ -80,7 +80,10 @@ impl Tenancy {
         page_size: i64,
     ) -> Result<Page<Member>, Error> {
         let query = Query {
-            terms: name.map(|name| ("entity_name".to_owned(), Value::Fuzzy(name.to_owned()))).into_iter().collect(),
+            terms: name
+                .map(|name| ("entity_name".to_owned(), Value::Fuzzy(name.to_owned())))
+                .into_iter()
+                .collect(),
             page,
             page_size,
             ..Query::default()
@@ -91,7 +94,8 @@ impl Tenancy {
     /// One member.
     pub async fn member_get(&self, permit: &Permit<ReadMember>, member: i64) -> Result<Member, Error> {
         let select = members(permit.project).and("m.id = ", member);
-        let page: Page<Member> = list::page(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
+        let page: Page<Member> =
+            list::page(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
         page.rows.into_iter().next().ok_or(Error::MemberUnknown(member))
     }
 

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use audit::{Entry, Object, Outcome};
 use chrono::{DateTime, Utc};
-use database::list::{self, Columns, Page, Query, Select};
 use database::Tx;
+use database::list::{self, Columns, Page, Query, Select};
 use identity::epochs::{self, Subject};
 use identity::{Caller, User};
 use oci::ProjectName;
@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use crate::permit::SYSTEM;
 use crate::quotas::checked_limit;
-use crate::rules::{checked_metadata, checked_name};
 use crate::roles::{Action, Resource};
+use crate::rules::{checked_metadata, checked_name};
 use crate::{
     CreationRestriction, DeleteProject, Error, MemberCounts, Permit, ProjectId, Quota, ReadProject, Role,
     Tenancy, UpdateProject,
@@ -151,7 +151,8 @@ impl Tenancy {
         let Some(owner) = owner else { return Ok(false) };
         let name: ProjectName =
             "library".parse().map_err(|_| Error::Invalid("library is not a project name".to_owned()))?;
-        let Some(project) = insert(&mut tx, &name, owner, true, &Value::Object(Default::default()), -1).await?
+        let Some(project) =
+            insert(&mut tx, &name, owner, true, &Value::Object(Default::default()), -1).await?
         else {
             return Ok(false);
         };
@@ -376,6 +377,11 @@ impl Tenancy {
     /// Whether the database answers; for health reports.
     pub async fn ping(&self) -> Result<(), Error> {
         Ok(self.database.ping().await?)
+    }
+
+    /// The time, for answers that tell it.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.database.clock().now()
     }
 
     async fn check_projects_owned(&self, tx: &mut Tx, owner: &User) -> Result<(), Error> {

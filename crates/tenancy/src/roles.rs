@@ -155,13 +155,7 @@ const fn rights_of(resource: Resource) -> ([u16; 5], u16) {
         Resource::Label => ([ALL, ALL, R | L, R | L, 0], R | L),
         Resource::Quota => ([R, R, R, R, R], 0),
         Resource::Repository => (
-            [
-                ALL | PULL | PUSH,
-                ALL | PULL | PUSH,
-                C | R | U | L | PULL | PUSH,
-                R | L | PULL,
-                R | L | PULL,
-            ],
+            [ALL | PULL | PUSH, ALL | PULL | PUSH, C | R | U | L | PULL | PUSH, R | L | PULL, R | L | PULL],
             // Not R: reading one repository's own page needs membership.
             L | PULL,
         ),
@@ -316,13 +310,9 @@ mod tests {
 
     #[test]
     fn role_numbers() {
-        for (id, name) in [
-            (1, "projectAdmin"),
-            (2, "developer"),
-            (3, "guest"),
-            (4, "maintainer"),
-            (5, "limitedGuest"),
-        ] {
+        for (id, name) in
+            [(1, "projectAdmin"), (2, "developer"), (3, "guest"), (4, "maintainer"), (5, "limitedGuest")]
+        {
             assert_eq!(Role::from_id(id).map(|role| (i64::from(role.id()), role.name())), Some((id, name)));
         }
         for id in [0, 6, -1, i64::MAX] {

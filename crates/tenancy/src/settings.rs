@@ -71,19 +71,24 @@ pub struct SettingsUpdate {
     pub banner_message: Option<String>,
 }
 
-/// The last read of the settings and its moment.
+/// The last read of the settings, if there was one. Shared by all clones of the handle.
 #[derive(Clone, Default)]
-pub(crate) struct Remembered(Arc<Mutex<Option<(Instant, Arc<Settings>)>>>);
+pub(crate) struct Remembered(Arc<Mutex<Option<Read>>>);
+
+struct Read {
+    at: Instant,
+    settings: Arc<Settings>,
+}
 
 impl Remembered {
     fn fresh(&self) -> Option<Arc<Settings>> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|(at, _)| at.elapsed() < REMEMBERED_FOR).map(|(_, settings)| settings.clone())
+        held.as_ref().filter(|read| read.at.elapsed() < REMEMBERED_FOR).map(|read| read.settings.clone())
     }
 
     fn set(&self, value: Option<Arc<Settings>>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = value.map(|settings| (Instant::now(), settings));
+        *held = value.map(|settings| Read { at: Instant::now(), settings });
     }
 }
 
@@ -93,7 +98,8 @@ impl Tenancy {
         if let Some(settings) = self.settings.fresh() {
             return Ok(settings);
         }
-        let rows = sqlx::query!("select key, value from tenancy.settings").fetch_all(self.database.pool()).await?;
+        let rows =
+            sqlx::query!("select key, value from tenancy.settings").fetch_all(self.database.pool()).await?;
         let mut settings = Settings::default();
         for row in rows {
             settings.set(&row.key, row.value);

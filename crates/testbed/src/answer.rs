@@ -17,7 +17,10 @@ pub struct Answer {
 impl Answer {
     /// A header as text, `""` when absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().expect("header values are text")).unwrap_or_default()
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("header values are text"))
+            .unwrap_or_default()
     }
 
     pub fn text(&self) -> String {
@@ -64,7 +67,8 @@ impl Answer {
         assert!(challenge.starts_with("Bearer realm=\"http"), "challenge {challenge:?} of {self}");
         assert!(challenge.contains("service=\"harbor-registry\""), "challenge {challenge:?} of {self}");
         assert!(!challenge.to_lowercase().contains("basic"), "challenge {challenge:?} of {self}");
-        let found = challenge.split("error=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let found =
+            challenge.split("error=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
         assert_eq!(found, error, "challenge {challenge:?} of {self}");
         assert_eq!(self.header("docker-distribution-api-version"), "registry/2.0", "{self}");
         if !self.request.starts_with("HEAD") {

@@ -126,8 +126,15 @@ impl Bed {
     /// Makes a user whose name starts with `name`.
     pub async fn user(&self, name: &str) -> User {
         let user = User { bed: self.clone(), name: self.unique(name), password: random_password() };
-        let output = self.run(&["admin", "create-user", &user.name], &format!("{}\n", user.password)).await;
-        assert!(output.status.success(), "create-user {}: {}", user.name, String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .run(&["admin", "create-user", &user.name, "--password-stdin"], &format!("{}\n", user.password))
+            .await;
+        assert!(
+            output.status.success(),
+            "create-user {}: {}",
+            user.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
         user
     }
 

@@ -34,7 +34,8 @@ impl Parts {
             .iter()
             .map(|entry| {
                 let actions = entry["actions"].as_array().expect("actions is a list").iter();
-                let actions = actions.map(|action| action.as_str().expect("an action is text").to_owned()).collect();
+                let actions =
+                    actions.map(|action| action.as_str().expect("an action is text").to_owned()).collect();
                 (entry["name"].as_str().expect("a name is text").to_owned(), actions)
             })
             .collect()
@@ -58,6 +59,11 @@ impl Parts {
     /// The token signed by the attacker.
     pub fn signed_by(&self, attacker: &Attacker) -> String {
         self.signed(&EncodingKey::from_ec_der(&attacker.key.serialize_der()), Algorithm::ES256)
+    }
+
+    /// The token signed with a key of the platform itself (see [`crate::Inside::signing_key`]).
+    pub fn signed_es256(&self, key: &EncodingKey) -> String {
+        self.signed(key, Algorithm::ES256)
     }
 
     fn signed(&self, key: &EncodingKey, algorithm: Algorithm) -> String {
@@ -108,10 +114,19 @@ impl Attacker {
 
     /// A self-signed certificate of the key, DER in standard base64 as `x5c` wants it.
     pub fn certificate(&self) -> String {
-        let parameters = rcgen::CertificateParams::new(vec!["attacker.test".to_owned()]).expect("a plain name");
+        let parameters =
+            rcgen::CertificateParams::new(vec!["attacker.test".to_owned()]).expect("a plain name");
         let certificate = parameters.self_signed(&self.key).expect("the key signs");
         base64::engine::general_purpose::STANDARD.encode(certificate.der())
     }
+}
+
+/// A token of these very texts, signed with a key of the platform itself: for JSON that no library writes.
+pub fn sign_text(header: &str, claims: &str, key: &EncodingKey) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), key, Algorithm::ES256).expect("the key fits");
+    format!("{message}.{signature}")
 }
 
 /// A JSON value as a token part.

@@ -70,7 +70,14 @@ impl Client {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).expect("credentials are printable"));
         }
-        Request { client: self.clone(), method, path: path.to_string(), headers, body: reqwest::Body::from(""), query: Vec::new() }
+        Request {
+            client: self.clone(),
+            method,
+            path: path.to_string(),
+            headers,
+            body: reqwest::Body::from(""),
+            query: Vec::new(),
+        }
     }
 
     /// Asks the token service for `scopes` with these credentials. Fails unless it answers 200.
@@ -127,7 +134,9 @@ impl Request {
         let encode = |text: &str| -> String {
             text.bytes()
                 .map(|byte| match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                        char::from(byte).to_string()
+                    }
                     other => format!("%{other:02X}"),
                 })
                 .collect()
@@ -156,7 +165,8 @@ impl Request {
             text
         };
         let url = format!("{}{}", self.client.bed.url(), self.path);
-        let mut builder = self.client.bed.http().request(self.method, url).headers(self.headers).body(self.body);
+        let mut builder =
+            self.client.bed.http().request(self.method, url).headers(self.headers).body(self.body);
         if !self.query.is_empty() {
             builder = builder.query(&self.query);
         }

@@ -10,15 +10,17 @@ mod answer;
 mod bed;
 pub mod forge;
 mod http;
+mod inside;
 mod oci;
 mod process;
 mod raw;
 mod rest;
 
-pub use self::oci::{Image, Registry, Upload, image_manifest, random_bytes};
+pub use self::oci::{Image, Registry, Upload, image_manifest, random_bytes, streaming};
 pub use answer::Answer;
 pub use bed::{Bed, Options, User};
 pub use http::{Client, Credentials};
+pub use inside::Inside;
 pub use process::Addresses;
 pub use raw::RawAnswer;
 pub use rest::{Project, ProjectBuilder, Role};

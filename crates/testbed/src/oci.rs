@@ -95,7 +95,8 @@ impl Registry {
 
     /// Opens an upload session.
     pub async fn start_upload(&self, repository: &str) -> Upload {
-        let answer = self.request(Method::POST, format!("/v2/{repository}/blobs/uploads/")).send().await.expect(202);
+        let answer =
+            self.request(Method::POST, format!("/v2/{repository}/blobs/uploads/")).send().await.expect(202);
         let location = answer.header("location").to_owned();
         assert!(location.starts_with(&format!("/v2/{repository}/blobs/uploads/")), "Location {location:?}");
         Upload { location }
@@ -136,7 +137,8 @@ impl Registry {
     pub async fn push_image(&self, repository: &str, tag: &str) -> Image {
         let layer_bytes = random_bytes(2048);
         // A config of its own, so that no two images share a manifest.
-        let config_bytes = json!({"architecture": "amd64", "os": "linux", "author": format!("{:x}", rand::random::<u64>())});
+        let config_bytes =
+            json!({"architecture": "amd64", "os": "linux", "author": format!("{:x}", rand::random::<u64>())});
         let config_bytes = config_bytes.to_string().into_bytes();
         let layer = self.push_blob(repository, &layer_bytes).await;
         let config = self.push_blob(repository, &config_bytes).await;
@@ -144,15 +146,21 @@ impl Registry {
         let answer = self.put_manifest(repository, tag, OCI_MANIFEST, &manifest).await.expect(201);
         let digest = Digest::of(Algorithm::Sha256, &manifest);
         assert_eq!(answer.header("docker-content-digest"), digest.to_string());
-        Image { repository: repository.to_owned(), tag: tag.to_owned(), digest, manifest, config, layer, layer_bytes }
+        Image {
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
+            digest,
+            manifest,
+            config,
+            layer,
+            layer_bytes,
+        }
     }
 }
 
 /// An OCI image manifest of these blobs and sizes.
 pub fn image_manifest(config: (&Digest, usize), layers: &[(&Digest, usize)]) -> Vec<u8> {
-    let descriptor = |media_type: &str, (digest, size): (&Digest, usize)| {
-        json!({"mediaType": media_type, "digest": digest, "size": size})
-    };
+    let descriptor = |media_type: &str, (digest, size): (&Digest, usize)| json!({"mediaType": media_type, "digest": digest, "size": size});
     let layers: Vec<_> =
         layers.iter().map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar", *layer)).collect();
     json!({
@@ -163,6 +171,15 @@ pub fn image_manifest(config: (&Digest, usize), layers: &[(&Digest, usize)]) -> 
     })
     .to_string()
     .into_bytes()
+}
+
+/// A body of unknown length, sent in chunks of `size` bytes.
+pub fn streaming(bytes: &[u8], size: usize) -> reqwest::Body {
+    let chunks: Vec<_> = bytes
+        .chunks(size)
+        .map(|chunk| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(chunk)))
+        .collect();
+    reqwest::Body::wrap_stream(futures_util::stream::iter(chunks))
 }
 
 /// Bytes that neither compress nor repeat, so that no test meets another's blobs.

@@ -84,8 +84,10 @@ impl Server {
         use std::os::unix::fs::PermissionsExt;
         // Not `TMPDIR`: socket paths are limited to 107 bytes. Open to all, because PostgreSQL runs as
         // another user when the tests run as root.
-        let directory = tempfile::Builder::new().prefix("hythe-bed-").tempdir_in("/tmp").expect("/tmp is writable");
-        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("our own directory");
+        let directory =
+            tempfile::Builder::new().prefix("hythe-bed-").tempdir_in("/tmp").expect("/tmp is writable");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("our own directory");
         let watchdog = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "hythe-testbed-watchdog"])
             .env("DIRECTORY", directory.path())
@@ -128,7 +130,8 @@ impl Server {
             .stdout(log)
             .stderr(errors);
         let child = command.spawn().map_err(|err| format!("{}: {err}", binary().display()))?;
-        std::fs::write(self.directory.path().join("server.pid"), child.id().to_string()).map_err(|err| err.to_string())?;
+        std::fs::write(self.directory.path().join("server.pid"), child.id().to_string())
+            .map_err(|err| err.to_string())?;
         self.child = Some(child);
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         loop {
@@ -184,7 +187,9 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read(self.log_file()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        std::fs::read(self.log_file())
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 
     /// The binary with our environment and nothing of the surrounding one that would configure it.
@@ -228,6 +233,7 @@ pub fn output(mut command: Command, input: &str) -> Output {
 /// The `host:port` that follows `marker` in the log.
 fn after(log: &str, marker: &str) -> Option<String> {
     let rest = &log[log.find(marker)? + marker.len()..];
-    let end = rest.find(|character: char| !character.is_ascii_alphanumeric() && !".:[]".contains(character))?;
+    let end =
+        rest.find(|character: char| !character.is_ascii_alphanumeric() && !".:[]".contains(character))?;
     Some(rest[..end].to_owned())
 }

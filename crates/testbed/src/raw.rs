@@ -39,12 +39,23 @@ impl Bed {
         assert!(reading.await.is_ok(), "the server neither answered nor closed the connection in 30 s");
         writing.abort();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+        let status =
+            text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
         RawAnswer { status, text }
+    }
+
+    /// Sends `bytes` and breaks the connection off, without waiting for anything.
+    pub async fn raw_torn(&self, bytes: impl Into<Vec<u8>>) {
+        let mut stream = TcpStream::connect(self.addresses().public).await.expect("the server listens");
+        stream.write_all(&bytes.into()).await.expect("the server takes the beginning");
+        stream.flush().await.expect("the server takes the beginning");
+        // Long enough that the server has seen the head and is reading the body.
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
     /// A raw request line with optional header lines (each ending in CRLF), closed after one answer.
     pub async fn raw_get(&self, target: &str, headers: &str) -> RawAnswer {
-        self.raw(format!("GET {target} HTTP/1.1\r\nHost: hythe.test\r\nConnection: close\r\n{headers}\r\n")).await
+        self.raw(format!("GET {target} HTTP/1.1\r\nHost: hythe.test\r\nConnection: close\r\n{headers}\r\n"))
+            .await
     }
 }

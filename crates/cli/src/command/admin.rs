@@ -37,9 +37,9 @@ pub(super) struct CreateUser {
     /// Make it a system administrator.
     #[arg(long)]
     admin: bool,
-    /// E-mail address; may be left out.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    email: String,
+    /// E-mail address [default: NAME@localhost]
+    #[arg(long)]
+    email: Option<String>,
     #[command(flatten)]
     how: How,
 }
@@ -58,18 +58,13 @@ pub(super) async fn run(command: Admin) -> Result<Exit, Failure> {
         Admin::ResetPassword(line) => {
             let settings = line.how.common.load()?.settings;
             let password = password::read(line.how.password_stdin)?;
-            with_identity(&settings, async |identity| {
-                reset(&identity, &settings, &line.name, password).await
-            })
-            .await
+            with_identity(&settings, async |identity| reset(&identity, &settings, &line.name, password).await)
+                .await
         }
         Admin::CreateUser(line) => {
             let settings = line.how.common.load()?.settings;
             let password = password::read(line.how.password_stdin)?;
-            with_identity(&settings, async |identity| {
-                create(&identity, line, password).await
-            })
-            .await
+            with_identity(&settings, async |identity| create(&identity, line, password).await).await
         }
     }
 }
@@ -107,10 +102,7 @@ async fn reset(
     name: &str,
     password: Secret,
 ) -> Result<Exit, Failure> {
-    identity
-        .admin_reset_password(name, password)
-        .await
-        .map_err(failure)?;
+    identity.admin_reset_password(name, password).await.map_err(failure)?;
     let account = identity.user_by_name(name).await.map_err(failure)?;
     if account.is_some_and(|account| account.id == FIRST_ADMIN) {
         // A generated password that nobody can log in with any more.
@@ -121,18 +113,13 @@ async fn reset(
             _ => {}
         }
     }
-    print(&format!(
-        "the password of {name} was changed; its sessions and tokens have ended\n"
-    ))
+    print(&format!("the password of {name} was changed; its sessions and tokens have ended\n"))
 }
 
 async fn create(identity: &Identity, line: CreateUser, password: Secret) -> Result<Exit, Failure> {
     let Some(admin) = identity.active_user(FIRST_ADMIN.0).await.map_err(failure)? else {
-        return Err(Failure::text(
-            Exit::Conflict,
-            "there is no active first administrator to act as",
-        )
-        .remedy("start hythe serve once, or enable the account admin"));
+        return Err(Failure::text(Exit::Conflict, "there is no active first administrator to act as")
+            .remedy("start hythe serve once, or enable the account admin"));
     };
     // Whoever can run this has the data directory: the act is the administrator's, done from here.
     let caller = Caller {
@@ -146,23 +133,16 @@ async fn create(identity: &Identity, line: CreateUser, password: Secret) -> Resu
     };
     let new = NewUser {
         name: line.name.clone(),
-        email: line.email,
-        realname: String::new(),
+        email: line.email.unwrap_or_else(|| format!("{}@localhost", line.name)),
+        realname: line.name.clone(),
         comment: String::new(),
         password,
     };
     let id = identity.user_create(&caller, new).await.map_err(failure)?;
     if line.admin {
-        identity
-            .sysadmin_set(&caller, id, true)
-            .await
-            .map_err(failure)?;
+        identity.sysadmin_set(&caller, id, true).await.map_err(failure)?;
     }
-    let what = if line.admin {
-        "system administrator"
-    } else {
-        "account"
-    };
+    let what = if line.admin { "system administrator" } else { "account" };
     print(&format!("{what} {} was made with id {id}\n", line.name))
 }
 

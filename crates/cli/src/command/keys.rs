@@ -69,8 +69,5 @@ pub(super) async fn run(command: Keys) -> Result<Exit, Failure> {
 }
 
 fn time(at: Option<DateTime<Utc>>) -> String {
-    at.map_or_else(
-        || "-".to_owned(),
-        |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
-    )
+    at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

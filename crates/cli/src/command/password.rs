@@ -75,19 +75,10 @@ mod tests {
 
     #[test]
     fn one_line_end_is_not_part_of_the_password() {
-        for (text, password) in [
-            ("a\n", "a"),
-            ("a\r\n", "a"),
-            ("a", "a"),
-            (" a \n", " a "),
-            ("a\n\n", "a\n"),
-            ("\n", ""),
-        ] {
-            assert_eq!(
-                without_newline(text.to_owned()).expose(),
-                password.as_bytes(),
-                "{text:?}"
-            );
+        for (text, password) in
+            [("a\n", "a"), ("a\r\n", "a"), ("a", "a"), (" a \n", " a "), ("a\n\n", "a\n"), ("\n", "")]
+        {
+            assert_eq!(without_newline(text.to_owned()).expose(), password.as_bytes(), "{text:?}");
         }
     }
 }

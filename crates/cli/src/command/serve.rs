@@ -26,9 +26,7 @@ pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure>
         "starting; beside the defaults: {}", merged.differences()
     );
     if settings.http.external_url.is_none() {
-        tracing::warn!(
-            "http.external_url is not set: the token realm follows the Host of each request"
-        );
+        tracing::warn!("http.external_url is not set: the token realm follows the Host of each request");
     }
     let listeners = Listeners::bind(&settings)?;
     let start = Platform::start(settings, roles, listeners, shutdown.clone());
@@ -42,11 +40,7 @@ pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure>
     let mut lines = Vec::new();
     lines.extend(platform.notice.clone());
     lines.push(format!("listening on http://{}", platform.public));
-    lines.extend(
-        platform
-            .operations
-            .map(|address| format!("operations on http://{address}")),
-    );
+    lines.extend(platform.operations.map(|address| format!("operations on http://{address}")));
     for line in lines {
         if let Err(error) = telemetry::announce(&log, &line) {
             tracing::warn!("standard output is gone: {error}");

@@ -5,10 +5,7 @@ use super::{Merged, Problem, Settings};
 /// Adds a problem for every value that has the right type and is still wrong.
 pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Problem>) {
     let mut wrong = |key: &str, message: String| {
-        problems.push(Problem {
-            place: merged.place(key),
-            message: format!("{key}: {message}"),
-        });
+        problems.push(Problem { place: merged.place(key), message: format!("{key}: {message}") });
     };
     let http = &settings.http;
     if let Err(message) = address(&http.addr) {
@@ -41,74 +38,24 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
     }
     let ranges: [(&str, u64, u64, u64); 12] = [
         ("http.workers", http.workers as u64, 0, 512),
-        (
-            "http.worker_blocking_threads_max",
-            http.worker_blocking_threads_max as u64,
-            1,
-            512,
-        ),
-        (
-            "http.connections_per_worker_max",
-            http.connections_per_worker_max as u64,
-            1,
-            1_000_000,
-        ),
+        ("http.worker_blocking_threads_max", http.worker_blocking_threads_max as u64, 1, 512),
+        ("http.connections_per_worker_max", http.connections_per_worker_max as u64, 1, 1_000_000),
         ("http.keep_alive_seconds", http.keep_alive_seconds, 1, 3600),
-        (
-            "http.request_head_timeout_seconds",
-            http.request_head_timeout_seconds,
-            1,
-            300,
-        ),
-        (
-            "http.linger_timeout_seconds",
-            http.linger_timeout_seconds,
-            1,
-            60,
-        ),
+        ("http.request_head_timeout_seconds", http.request_head_timeout_seconds, 1, 300),
+        ("http.linger_timeout_seconds", http.linger_timeout_seconds, 1, 60),
         ("http.drain_delay_ms", http.drain_delay_ms, 0, 600_000),
-        (
-            "http.drain_timeout_seconds",
-            http.drain_timeout_seconds,
-            1,
-            3600,
-        ),
-        (
-            "database.pool_max",
-            settings.database.pool_max.into(),
-            4,
-            1000,
-        ),
-        (
-            "catalog.upload_hours_max",
-            settings.catalog.upload_hours_max.into(),
-            1,
-            8760,
-        ),
-        (
-            "catalog.upload_empty_minutes_max",
-            settings.catalog.upload_empty_minutes_max.into(),
-            1,
-            10_080,
-        ),
-        (
-            "catalog.pull_flush_seconds",
-            settings.catalog.pull_flush_seconds,
-            1,
-            3600,
-        ),
+        ("http.drain_timeout_seconds", http.drain_timeout_seconds, 1, 3600),
+        ("database.pool_max", settings.database.pool_max.into(), 4, 1000),
+        ("catalog.upload_hours_max", settings.catalog.upload_hours_max.into(), 1, 8760),
+        ("catalog.upload_empty_minutes_max", settings.catalog.upload_empty_minutes_max.into(), 1, 10_080),
+        ("catalog.pull_flush_seconds", settings.catalog.pull_flush_seconds, 1, 3600),
     ];
     for (key, value, low, high) in ranges {
         if !(low..=high).contains(&value) {
             wrong(key, format!("{value} is not between {low} and {high}"));
         }
     }
-    for problem in settings
-        .identity
-        .problems()
-        .into_iter()
-        .chain(settings.worker.problems())
-    {
+    for problem in settings.identity.problems().into_iter().chain(settings.worker.problems()) {
         match problem.split_once(": ") {
             Some((key, message)) => wrong(key, message.to_owned()),
             None => wrong("", problem),
@@ -136,14 +83,8 @@ fn external_url(url: &str) -> Result<(), String> {
     let (host, port) = match rest.strip_prefix('[') {
         Some(v6) => {
             let (host, after) = v6.split_once(']').ok_or("has a broken address")?;
-            host.parse::<std::net::Ipv6Addr>()
-                .map_err(|_| "has a broken address")?;
-            (
-                "v6",
-                after
-                    .strip_prefix(':')
-                    .or((after.is_empty()).then_some("0")),
-            )
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "has a broken address")?;
+            ("v6", after.strip_prefix(':').or((after.is_empty()).then_some("0")))
         }
         None => match rest.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -151,9 +92,7 @@ fn external_url(url: &str) -> Result<(), String> {
         },
     };
     let host_fine = !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
     if !host_fine || port.is_none_or(|port| port.parse::<u16>().is_err()) {
         return Err(format!(
             "{url:?} is not an address such as https://registry.example.org, without path and user"
@@ -168,13 +107,9 @@ mod tests {
 
     #[test]
     fn external_urls_are_hosts_only() {
-        for url in [
-            "http://r",
-            "https://r.example:5000",
-            "http://[::1]:80",
-            "http://[::1]",
-            "http://10.0.0.1",
-        ] {
+        for url in
+            ["http://r", "https://r.example:5000", "http://[::1]:80", "http://[::1]", "http://10.0.0.1"]
+        {
             assert_eq!(external_url(url), Ok(()), "{url}");
         }
         for url in [

@@ -70,11 +70,7 @@ pub fn markdown() -> String {
     let mut table_open = false;
     for description in describe() {
         let Some(default) = &description.default else {
-            let _ = write!(
-                text,
-                "\n## `{}`\n\n{}\n",
-                description.key, description.comment
-            );
+            let _ = write!(text, "\n## `{}`\n\n{}\n", description.key, description.comment);
             table_open = false;
             continue;
         };
@@ -89,17 +85,9 @@ pub fn markdown() -> String {
             "null" => "unset".to_owned(),
             other => format!("`{}`", other.trim_matches('"')),
         };
-        let secret = if description.is_secret() {
-            " Secret."
-        } else {
-            ""
-        };
+        let secret = if description.is_secret() { " Secret." } else { "" };
         let comment = description.comment.replace('|', "\\|");
-        let _ = writeln!(
-            text,
-            "| `{}` | {default} | {comment}{secret} |",
-            description.key
-        );
+        let _ = writeln!(text, "| `{}` | {default} | {comment}{secret} |", description.key);
     }
     text
 }
@@ -115,11 +103,7 @@ mod tests {
         let described = describe();
         for description in &described {
             let comment = &description.comment;
-            assert!(
-                comment.len() > 10 && comment.ends_with('.'),
-                "{}: {comment:?}",
-                description.key
-            );
+            assert!(comment.len() > 10 && comment.ends_with('.'), "{}: {comment:?}", description.key);
         }
         let leaves: Vec<_> = described
             .iter()
@@ -136,19 +120,13 @@ mod tests {
     fn the_documentation_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CONFIGURATION.md");
         let stored = std::fs::read_to_string(path).unwrap();
-        assert!(
-            stored == markdown(),
-            "run: hythe config docs > docs/CONFIGURATION.md"
-        );
+        assert!(stored == markdown(), "run: hythe config docs > docs/CONFIGURATION.md");
     }
 
     #[test]
     fn variables_are_named_after_keys() {
         let described = describe();
-        let url = described
-            .iter()
-            .find(|found| found.key == "database.url")
-            .unwrap();
+        let url = described.iter().find(|found| found.key == "database.url").unwrap();
         assert_eq!(url.variable(), "HYTHE_DATABASE__URL");
         assert!(url.is_secret());
         assert_eq!(url.default.as_deref(), Some("null"));

@@ -47,14 +47,9 @@ pub struct Merged {
 impl Merged {
     /// The embedded defaults alone.
     pub(super) fn defaults() -> Self {
-        let entries = tree::parse(DEFAULTS).unwrap_or_else(|error| {
-            panic!("the embedded defaults are not YAML: {}", error.message)
-        });
-        let mut merged = Self {
-            defaults: Vec::new(),
-            sections: Vec::new(),
-            overrides: BTreeMap::new(),
-        };
+        let entries = tree::parse(DEFAULTS)
+            .unwrap_or_else(|error| panic!("the embedded defaults are not YAML: {}", error.message));
+        let mut merged = Self { defaults: Vec::new(), sections: Vec::new(), overrides: BTreeMap::new() };
         merged.learn("", entries);
         merged
     }
@@ -105,27 +100,18 @@ impl Merged {
                     message: format!("{key} is a section and takes keys, not a value"),
                 }),
                 _ if self.default(&key).is_none() => problems.push(self.unknown(at, &key)),
-                Node::Section(_) => problems.push(Problem {
-                    place: at,
-                    message: format!("{key} takes a value and has no keys"),
-                }),
+                Node::Section(_) => problems
+                    .push(Problem { place: at, message: format!("{key} takes a value and has no keys") }),
                 Node::Value(value) => self.put(key, value, Source::File(at)),
             }
         }
     }
 
-    pub(super) fn add_environment(
-        &mut self,
-        environment: &Environment,
-        problems: &mut Vec<Problem>,
-    ) {
+    pub(super) fn add_environment(&mut self, environment: &Environment, problems: &mut Vec<Problem>) {
         for (short, value) in environment.settings() {
             let name = format!("HYTHE_{short}");
             let mut problem = |message: String| {
-                problems.push(Problem {
-                    place: name.clone(),
-                    message,
-                });
+                problems.push(Problem { place: name.clone(), message });
             };
             let key = short.to_ascii_lowercase().replace("__", ".");
             let Some(text) = value.to_str() else {
@@ -147,11 +133,7 @@ impl Merged {
                 }
                 match secret_file(Path::new(text)) {
                     Ok(text) => {
-                        self.put(
-                            secret.to_owned(),
-                            text.into(),
-                            Source::Environment(name.clone()),
-                        );
+                        self.put(secret.to_owned(), text.into(), Source::Environment(name.clone()));
                     }
                     Err(error) => problem(error),
                 }
@@ -175,10 +157,7 @@ impl Merged {
     }
 
     pub(super) fn add_flags(&mut self, flags: &Flags) {
-        let data_dir = flags
-            .data_dir
-            .as_ref()
-            .map(|path| path.display().to_string());
+        let data_dir = flags.data_dir.as_ref().map(|path| path.display().to_string());
         for (key, flag, value) in [
             ("data_dir", "--data-dir", data_dir),
             ("http.addr", "--listen", flags.listen.clone()),
@@ -195,17 +174,12 @@ impl Merged {
     }
 
     fn default(&self, key: &str) -> Option<&Value> {
-        self.defaults
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value)
+        self.defaults.iter().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 
     /// `file:line:column` or the like of a key's value; empty for a default.
     pub(super) fn place(&self, key: &str) -> String {
-        self.overrides
-            .get(key)
-            .map_or_else(String::new, |(_, source)| source.place())
+        self.overrides.get(key).map_or_else(String::new, |(_, source)| source.place())
     }
 
     /// All keys that take values, in the order of the defaults.
@@ -216,10 +190,7 @@ impl Merged {
     fn unknown(&self, place: String, key: &str) -> Problem {
         let nearest = self.nearest(key);
         let hint = nearest.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        Problem {
-            place,
-            message: format!("unknown key {key}{hint}"),
-        }
+        Problem { place, message: format!("unknown key {key}{hint}") }
     }
 
     /// The known key or section that `key` is most likely a slip of.
@@ -234,14 +205,8 @@ impl Merged {
 
     /// The typed form of a section (or of a key without one). When it cannot be made, every value that is to
     /// blame is a problem of its own.
-    pub(super) fn section<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
-        let whole = self.assemble(name, |key| {
-            self.overrides.get(key).map(|(value, _)| value.clone())
-        });
+    pub(super) fn section<T: DeserializeOwned>(&self, name: &str, problems: &mut Vec<Problem>) -> Option<T> {
+        let whole = self.assemble(name, |key| self.overrides.get(key).map(|(value, _)| value.clone()));
         let error = match serde_json::from_value::<T>(whole) {
             Ok(typed) => return Some(typed),
             Err(error) => error,
@@ -254,17 +219,11 @@ impl Merged {
             }
             let alone = self.assemble(name, |other| (other == key).then(|| value.clone()));
             if let Err(error) = serde_json::from_value::<T>(alone) {
-                problems.push(Problem {
-                    place: source.place(),
-                    message: format!("{key}: {error}"),
-                });
+                problems.push(Problem { place: source.place(), message: format!("{key}: {error}") });
             }
         }
         if problems.len() == before {
-            problems.push(Problem {
-                place: String::new(),
-                message: format!("{name}: {error}"),
-            });
+            problems.push(Problem { place: String::new(), message: format!("{name}: {error}") });
         }
         None
     }
@@ -296,11 +255,7 @@ impl Merged {
         for (key, default) in &self.defaults {
             let mut parts: Vec<&str> = key.split('.').collect();
             let name = parts.pop().unwrap_or_default();
-            let shared = open
-                .iter()
-                .zip(&parts)
-                .take_while(|(left, right)| left == right)
-                .count();
+            let shared = open.iter().zip(&parts).take_while(|(left, right)| left == right).count();
             for (depth, part) in parts.iter().enumerate().skip(shared) {
                 let _ = writeln!(text, "{}{part}:", "  ".repeat(depth));
             }
@@ -308,12 +263,7 @@ impl Merged {
                 Some((value, source)) => (value, source),
                 None => (default, &Source::Default),
             };
-            let _ = write!(
-                text,
-                "{}{name}: {}",
-                "  ".repeat(parts.len()),
-                masked(key, value)
-            );
+            let _ = write!(text, "{}{name}: {}", "  ".repeat(parts.len()), masked(key, value));
             if sources {
                 let origin = match source {
                     Source::Default => "default".to_owned(),
@@ -329,11 +279,8 @@ impl Merged {
 
     /// What differs from the defaults, `key=value` with secrets masked, for the log of a start.
     pub fn differences(&self) -> String {
-        let parts: Vec<String> = self
-            .overrides
-            .iter()
-            .map(|(key, (value, _))| format!("{key}={}", masked(key, value)))
-            .collect();
+        let parts: Vec<String> =
+            self.overrides.iter().map(|(key, (value, _))| format!("{key}={}", masked(key, value))).collect();
         parts.join(" ")
     }
 }
@@ -360,21 +307,13 @@ fn read_text(default: &Value, text: &str) -> Result<Value, &'static str> {
             Ok(number) => Ok(number.into()),
             Err(_) => Err("a whole number"),
         },
-        Value::Array(_) => Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .collect()),
+        Value::Array(_) => Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
         Value::Object(_) => Err("a value"),
     }
 }
 
 fn dotted(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{prefix}.{key}")
-    }
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
 /// Edits between two keys: insertions, deletions, replacements and swaps of neighbours.
@@ -388,8 +327,7 @@ fn distance(left: &str, right: &str) -> usize {
             } else {
                 let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
                 let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                let swapped =
-                    i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
+                let swapped = i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
                 if swapped {
                     best = best.min(rows[i - 2][j - 2] + 1);
                 }

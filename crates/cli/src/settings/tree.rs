@@ -40,22 +40,16 @@ pub(crate) struct SyntaxError {
 /// Reads a document; an empty one is a section without keys.
 pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
     let parsed = serde_saphyr::from_str::<Option<Node>>(text).map_err(|error| {
-        let at = error.location().map(|location| Position {
-            line: location.line(),
-            column: location.column(),
-        });
-        SyntaxError {
-            at,
-            message: error.without_snippet().to_string(),
-        }
+        let at =
+            error.location().map(|location| Position { line: location.line(), column: location.column() });
+        SyntaxError { at, message: error.without_snippet().to_string() }
     })?;
     match parsed {
         None | Some(Node::Value(Value::Null)) => Ok(Vec::new()),
         Some(Node::Section(entries)) => Ok(entries),
-        Some(Node::Value(_)) => Err(SyntaxError {
-            at: None,
-            message: "the file is not a mapping of sections".to_owned(),
-        }),
+        Some(Node::Value(_)) => {
+            Err(SyntaxError { at: None, message: "the file is not a mapping of sections".to_owned() })
+        }
     }
 }
 
@@ -122,10 +116,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             let node = access.next_value::<Node>()?;
             entries.push(Entry {
-                at: Position {
-                    line: key.referenced.line(),
-                    column: key.referenced.column(),
-                },
+                at: Position { line: key.referenced.line(), column: key.referenced.column() },
                 key: key.value,
                 node,
             });
@@ -156,13 +147,7 @@ mod tests {
     fn faults_have_positions() {
         assert!(parse("").unwrap().is_empty());
         assert!(parse("# only a comment\n").unwrap().is_empty());
-        for text in [
-            "a: 1\na: 2\n",
-            "a: [1\n",
-            "a:\n  - b: c\n",
-            "- a\n",
-            "text\n",
-        ] {
+        for text in ["a: 1\na: 2\n", "a: [1\n", "a:\n  - b: c\n", "- a\n", "text\n"] {
             let error = parse(text).unwrap_err();
             assert!(!error.message.is_empty(), "{text}");
         }

@@ -43,45 +43,26 @@ pub(super) struct Account {
 
 /// Who has to run the server. None: this process itself, which is not root.
 pub(super) fn account(cluster: &Path, config: &EmbeddedConfig) -> Result<Option<Account>, Error> {
-    let owner = fs::metadata(cluster)
-        .ok()
-        .map(|found| (Uid::from_raw(found.uid()), Gid::from_raw(found.gid())));
+    let owner =
+        fs::metadata(cluster).ok().map(|found| (Uid::from_raw(found.uid()), Gid::from_raw(found.gid())));
     if !geteuid().is_root() {
         return match owner {
-            Some((uid, _)) if uid != geteuid() => Err(Error::NotOwner {
-                path: cluster.to_owned(),
-            }),
+            Some((uid, _)) if uid != geteuid() => Err(Error::NotOwner { path: cluster.to_owned() }),
             _ => Ok(None),
         };
     }
     // Data that is there decides: PostgreSQL insists on running as its owner.
     if let Some((uid, gid)) = owner.filter(|(uid, _)| !uid.is_root()) {
-        let name = User::from_uid(uid)
-            .ok()
-            .flatten()
-            .map_or_else(|| uid.to_string(), |user| user.name);
+        let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
         return Ok(Some(Account { name, uid, gid }));
     }
-    let names = config
-        .user
-        .as_deref()
-        .map_or(vec!["postgres", "nobody"], |name| vec![name]);
+    let names = config.user.as_deref().map_or(vec!["postgres", "nobody"], |name| vec![name]);
     for name in &names {
-        if let Some(user) = User::from_name(name)
-            .ok()
-            .flatten()
-            .filter(|user| !user.uid.is_root())
-        {
-            return Ok(Some(Account {
-                name: user.name,
-                uid: user.uid,
-                gid: user.gid,
-            }));
+        if let Some(user) = User::from_name(name).ok().flatten().filter(|user| !user.uid.is_root()) {
+            return Ok(Some(Account { name: user.name, uid: user.uid, gid: user.gid }));
         }
     }
-    Err(Error::NoAccount {
-        name: names.join(" or "),
-    })
+    Err(Error::NoAccount { name: names.join(" or ") })
 }
 
 /// Makes the data directory reachable for the account, and refuses when something above it is not.
@@ -94,17 +75,11 @@ pub(super) fn open_way(data_dir: &Path, account: Option<&Account>) -> Result<(),
     }
     // The data directory is ours, so it is opened instead of complained about: for one group, to pass through.
     if !may_enter(data_dir, account)? {
-        let mode = fs::metadata(data_dir)
-            .map_err(io("cannot look at", data_dir))?
-            .permissions()
-            .mode();
+        let mode = fs::metadata(data_dir).map_err(io("cannot look at", data_dir))?.permissions().mode();
         chown(data_dir, None, Some(account.gid))
             .map_err(|err| io("cannot change the group of", data_dir)(err.into()))?;
-        fs::set_permissions(
-            data_dir,
-            fs::Permissions::from_mode((mode & 0o7777) | 0o010),
-        )
-        .map_err(io("cannot change the mode of", data_dir))?;
+        fs::set_permissions(data_dir, fs::Permissions::from_mode((mode & 0o7777) | 0o010))
+            .map_err(io("cannot change the mode of", data_dir))?;
     }
     Ok(())
 }
@@ -115,10 +90,7 @@ pub(super) fn check_way(directory: &Path, account: &Account) -> Result<(), Error
     way.reverse();
     for step in way {
         if !may_enter(step, account)? {
-            return Err(Error::NotTraversable {
-                directory: step.to_owned(),
-                account: account.name.clone(),
-            });
+            return Err(Error::NotTraversable { directory: step.to_owned(), account: account.name.clone() });
         }
     }
     Ok(())
@@ -148,11 +120,8 @@ pub(super) fn private_directory(path: &Path, account: Option<&Account>) -> Resul
     // Somebody else may have been first in a directory that everybody can write to.
     let found = fs::symlink_metadata(path).map_err(io("cannot look at", path))?;
     let owner = Uid::from_raw(found.uid());
-    if !found.is_dir() || (owner != geteuid() && account.is_none_or(|account| owner != account.uid))
-    {
-        return Err(Error::NotOwner {
-            path: path.to_owned(),
-        });
+    if !found.is_dir() || (owner != geteuid() && account.is_none_or(|account| owner != account.uid)) {
+        return Err(Error::NotOwner { path: path.to_owned() });
     }
     if let Some(account) = account {
         chown(path, Some(account.uid), Some(account.gid))
@@ -168,16 +137,11 @@ pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
     if usual.join(SOCKET_NAME).as_os_str().len() <= SOCKET_PATH_MAX {
         return usual;
     }
-    let name = format!(
-        "hythe-{:016x}",
-        fingerprint(data_dir.as_os_str().as_encoded_bytes())
-    );
+    let name = format!("hythe-{:016x}", fingerprint(data_dir.as_os_str().as_encoded_bytes()));
     let own = PathBuf::from(format!("/run/user/{}", geteuid()));
     let base = if geteuid().is_root() {
         PathBuf::from("/run")
-    } else if fs::metadata(&own)
-        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
-    {
+    } else if fs::metadata(&own).is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw()) {
         own
     } else {
         PathBuf::from("/tmp")
@@ -187,9 +151,9 @@ pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
 
 /// FNV-1a: the same on every machine and in every release, so that a restart finds the same directory.
 pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A PostgreSQL installation.
@@ -207,16 +171,11 @@ pub(super) fn binaries(cluster: &Path, config: &EmbeddedConfig) -> Result<Binari
         Some(needed) => {
             let (newest, dir) = (newest.major, cluster.to_owned());
             let same = found.into_iter().find(|binaries| binaries.major == needed);
-            same.ok_or(Error::OtherMajor {
-                cluster: dir,
-                needed,
-                found: newest,
-            })
+            same.ok_or(Error::OtherMajor { cluster: dir, needed, found: newest })
         }
-        None if newest.major < MAJOR_MIN => Err(Error::TooOld {
-            dir: newest.dir.clone(),
-            major: newest.major,
-        }),
+        None if newest.major < MAJOR_MIN => {
+            Err(Error::TooOld { dir: newest.dir.clone(), major: newest.major })
+        }
         None => found.into_iter().next().ok_or(Error::NoBinaries),
     }
 }
@@ -231,12 +190,7 @@ fn installations(config: &EmbeddedConfig) -> Result<Vec<Binaries>, Error> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.parse::<u32>().is_ok())
-        })
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()))
         .filter_map(|entry| installation(&entry.path().join("bin")))
         .collect();
     found.sort_by_key(|binaries| std::cmp::Reverse(binaries.major));
@@ -246,10 +200,7 @@ fn installations(config: &EmbeddedConfig) -> Result<Vec<Binaries>, Error> {
 
 /// The shell knows the search path; Hythe itself reads no environment here.
 fn on_search_path() -> Option<PathBuf> {
-    let output = Command::new("sh")
-        .args(["-c", "command -v initdb"])
-        .output()
-        .ok()?;
+    let output = Command::new("sh").args(["-c", "command -v initdb"]).output().ok()?;
     let path = fs::canonicalize(String::from_utf8(output.stdout).ok()?.trim()).ok()?;
     path.parent().map(Path::to_owned)
 }
@@ -258,37 +209,23 @@ fn installation(dir: &Path) -> Option<Binaries> {
     if !dir.join("initdb").is_file() {
         return None;
     }
-    let output = Command::new(dir.join("postgres"))
-        .arg("--version")
-        .output()
-        .ok()?;
-    Some(Binaries {
-        dir: dir.to_owned(),
-        major: major(std::str::from_utf8(&output.stdout).ok()?)?,
-    })
+    let output = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
+    Some(Binaries { dir: dir.to_owned(), major: major(std::str::from_utf8(&output.stdout).ok()?)? })
 }
 
 /// From `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)` or `18beta1`.
 fn major(version: &str) -> Option<u32> {
     let number = version.split_once("(PostgreSQL) ")?.1;
-    number
-        .split(|character: char| !character.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    number.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The major version that wrote the data; none when there is no data yet.
 fn data_major(cluster: &Path) -> Result<Option<u32>, Error> {
     let file = cluster.join("PG_VERSION");
     match fs::read_to_string(&file) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map(Some)
-            .map_err(|_| Error::NotACluster {
-                path: cluster.to_owned(),
-            }),
+        Ok(text) => {
+            text.trim().parse().map(Some).map_err(|_| Error::NotACluster { path: cluster.to_owned() })
+        }
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(io("cannot read", &file)(err)),
     }
@@ -299,8 +236,7 @@ fn data_major(cluster: &Path) -> Result<Option<u32>, Error> {
 pub(super) fn processes_in(cluster: &Path) -> Vec<Pid> {
     let works_here = |pid: &i32| {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster)
-            && fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|comm| comm.starts_with("postgres"))
+            && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("postgres"))
     };
     fs::read_dir("/proc")
         .into_iter()
@@ -315,13 +251,7 @@ pub(super) fn processes_in(cluster: &Path) -> Vec<Pid> {
 /// The process that the server's own file names. The number may meanwhile belong to anybody.
 pub(super) fn recorded_pid(cluster: &Path) -> Option<Pid> {
     let text = fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
-    text.lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 1)
-        .map(Pid::from_raw)
+    text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
 /// The socket directory of the server that runs on this data directory now.
@@ -330,10 +260,7 @@ pub(super) fn running_socket_dir(data_dir: &Path) -> Option<PathBuf> {
     kill(recorded_pid(&cluster)?, None).ok()?;
     let text = fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
     // Lines: process, data directory, start time, port, socket directory, ...
-    text.lines()
-        .nth(4)
-        .filter(|dir| dir.starts_with('/'))
-        .map(PathBuf::from)
+    text.lines().nth(4).filter(|dir| dir.starts_with('/')).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -344,10 +271,7 @@ mod tests {
     #[test]
     fn version_texts() {
         let cases = [
-            (
-                "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n",
-                Some(15),
-            ),
+            ("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n", Some(15)),
             ("postgres (PostgreSQL) 18beta1\n", Some(18)),
             ("postgres (PostgreSQL) 9.6.24\n", Some(9)),
             ("psql 15.1", None),
@@ -380,35 +304,19 @@ mod tests {
         fs::create_dir_all(&data_dir).unwrap();
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-        let stranger = Account {
-            name: "stranger".to_owned(),
-            uid: Uid::from_raw(54_321),
-            gid: Gid::from_raw(54_321),
-        };
+        let stranger =
+            Account { name: "stranger".to_owned(), uid: Uid::from_raw(54_321), gid: Gid::from_raw(54_321) };
         let err = open_way(&data_dir, Some(&stranger)).unwrap_err();
-        assert!(
-            matches!(&err, Error::NotTraversable { directory, .. } if *directory == closed),
-            "{err}"
-        );
-        assert!(
-            err.to_string()
-                .contains(&format!("chmod o+x {}", closed.display())),
-            "{err}"
-        );
+        assert!(matches!(&err, Error::NotTraversable { directory, .. } if *directory == closed), "{err}");
+        assert!(err.to_string().contains(&format!("chmod o+x {}", closed.display())), "{err}");
         open_way(&data_dir, None).unwrap();
     }
 
     #[test]
     fn a_wrong_bin_dir_and_data_of_another_version_are_refused() {
         let base = tempfile::tempdir().unwrap();
-        let config = EmbeddedConfig {
-            bin_dir: Some(base.path().to_owned()),
-            user: None,
-        };
-        assert!(matches!(
-            binaries(base.path(), &config),
-            Err(Error::BadBinDir { .. })
-        ));
+        let config = EmbeddedConfig { bin_dir: Some(base.path().to_owned()), user: None };
+        assert!(matches!(binaries(base.path(), &config), Err(Error::BadBinDir { .. })));
 
         fs::write(base.path().join("PG_VERSION"), "9\n").unwrap();
         let err = binaries(base.path(), &EmbeddedConfig::default()).unwrap_err();

@@ -19,10 +19,7 @@ pub(crate) fn directory() -> std::io::Result<PathBuf> {
             fs::remove_dir_all(entry.path()).ok();
         }
     }
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let fresh = base.join(format!("{}-{started}", std::process::id()));
     fs::create_dir(&fresh)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o711))?;
@@ -31,14 +28,8 @@ pub(crate) fn directory() -> std::io::Result<PathBuf> {
 
 /// Whether the process that made this directory is gone, and its server too.
 fn is_abandoned(directory: &Path) -> bool {
-    let name = directory
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let owner = name
-        .split('-')
-        .next()
-        .and_then(|pid| pid.parse::<u32>().ok());
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let owner = name.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
     owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         && place::processes_in(&place::cluster(directory)).is_empty()
 }

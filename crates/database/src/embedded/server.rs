@@ -78,8 +78,7 @@ impl Server {
         let binaries = place::binaries(&cluster, config)?;
         if let Some(account) = &account {
             // Programs below a closed home directory can be seen by root and not run by the account.
-            let dir =
-                fs::canonicalize(&binaries.dir).map_err(io("cannot look at", &binaries.dir))?;
+            let dir = fs::canonicalize(&binaries.dir).map_err(io("cannot look at", &binaries.dir))?;
             place::check_way(&dir, account)?;
         }
         let socket_dir = place::socket_dir(data_dir);
@@ -126,11 +125,7 @@ impl Server {
         let log = self.open_log()?;
         let other = log.try_clone().map_err(io("cannot write", &self.log))?;
         let mut command = self.command("postgres", &self.cluster);
-        command
-            .arg("-D")
-            .arg(&self.cluster)
-            .arg("-p")
-            .arg(PORT.to_string());
+        command.arg("-D").arg(&self.cluster).arg("-p").arg(PORT.to_string());
         let mut socket = std::ffi::OsString::from("unix_socket_directories=\"");
         socket.push(&self.socket_dir);
         socket.push("\"");
@@ -154,9 +149,7 @@ impl Server {
 
     fn create(&self) -> Result<(), Error> {
         if fs::read_dir(&self.cluster).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Error::NotACluster {
-                path: self.cluster.clone(),
-            });
+            return Err(Error::NotACluster { path: self.cluster.clone() });
         }
         let draft = self.cluster.with_extension("new");
         match fs::remove_dir_all(&draft) {
@@ -167,28 +160,20 @@ impl Server {
         }
         place::private_directory(&draft, self.account.as_ref())?;
         let mut command = self.command("initdb", &draft);
-        command
-            .arg("-D")
-            .arg(&draft)
-            .args(["-U", OWNER, "--auth-local=trust", "--auth-host=reject"])
-            .args([
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--data-checksums",
-                "--no-instructions",
-            ]);
+        command.arg("-D").arg(&draft).args(["-U", OWNER, "--auth-local=trust", "--auth-host=reject"]).args([
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--data-checksums",
+            "--no-instructions",
+        ]);
         if self.settings.contains(&("fsync", "off")) {
             command.arg("--no-sync");
         }
-        let output = command
-            .output()
-            .map_err(io("cannot run initdb in", &self.binaries.dir))?;
+        let output = command.output().map_err(io("cannot run initdb in", &self.binaries.dir))?;
         if !output.status.success() {
             fs::remove_dir_all(&draft).ok();
-            return Err(Error::Create {
-                output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            });
+            return Err(Error::Create { output: String::from_utf8_lossy(&output.stderr).trim().to_owned() });
         }
         fs::rename(&draft, &self.cluster).map_err(io("cannot create", &self.cluster))?;
         tracing::info!(path = %self.cluster.display(), major = self.binaries.major, "embedded PostgreSQL created");
@@ -240,11 +225,7 @@ fn die_with_this_thread(command: &mut Command) {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGINT)?;
             // The parent may have died before the line above.
-            if nix::unistd::getppid() == parent {
-                Ok(())
-            } else {
-                Err(std::io::ErrorKind::BrokenPipe.into())
-            }
+            if nix::unistd::getppid() == parent { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
         });
     }
 }
@@ -296,9 +277,7 @@ fn lock(data_dir: &Path) -> Result<Flock<File>, Error> {
         .open(&path)
         .map_err(io("cannot write", &path))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => Error::InUse {
-            data_dir: data_dir.to_owned(),
-        },
+        nix::errno::Errno::EWOULDBLOCK => Error::InUse { data_dir: data_dir.to_owned() },
         errno => io("cannot lock", &path)(errno.into()),
     })
 }
@@ -312,8 +291,7 @@ fn end_leftovers(cluster: &Path) -> Result<(), Error> {
         let Some(first) = place::processes_in(cluster).into_iter().min() else {
             return Ok(());
         };
-        let server =
-            place::recorded_pid(cluster).filter(|pid| place::processes_in(cluster).contains(pid));
+        let server = place::recorded_pid(cluster).filter(|pid| place::processes_in(cluster).contains(pid));
         if server.is_some() && told != server {
             told = server;
             server.map(|pid| kill(pid, Signal::SIGINT));

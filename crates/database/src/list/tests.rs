@@ -22,10 +22,7 @@ fn exact(text: &str) -> Value {
 
 fn range(min: &str, max: &str) -> Value {
     let bound = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Value::Range {
-        min: bound(min),
-        max: bound(max),
-    }
+    Value::Range { min: bound(min), max: bound(max) }
 }
 
 fn any(texts: &[&str]) -> Value {
@@ -37,50 +34,27 @@ fn sql(terms: Vec<(&str, Value)>, sort: &[(&str, bool)]) -> Result<String, Error
     for (key, value) in &terms {
         select.conditions.extend(conditions(&COLUMNS, key, value)?);
     }
-    let sort: Vec<_> = sort
-        .iter()
-        .map(|(key, descending)| ((*key).to_owned(), *descending))
-        .collect();
+    let sort: Vec<_> = sort.iter().map(|(key, descending)| ((*key).to_owned(), *descending)).collect();
     Ok(rows_statement(&select, &COLUMNS, &sort, 10, 0).into_string())
 }
 
 #[test]
 fn terms_become_conditions_with_bound_values() {
     let frame = |conditions: &str| {
-        format!(
-            "select t.id from things t where (a or b){conditions} order by t.name desc, t.id limit "
-        )
+        format!("select t.id from things t where (a or b){conditions} order by t.name desc, t.id limit ")
     };
     let cases = [
-        (
-            ("name", exact("'; drop table users; --")),
-            " and (t.name = $1)",
-        ),
-        (
-            ("NAME", Value::Fuzzy("x".to_owned())),
-            r" and (t.name ilike $1 escape '\')",
-        ),
-        (
-            ("name__icontains", exact("x")),
-            r" and (t.name ilike $1 escape '\')",
-        ),
+        (("name", exact("'; drop table users; --")), " and (t.name = $1)"),
+        (("NAME", Value::Fuzzy("x".to_owned())), r" and (t.name ilike $1 escape '\')"),
+        (("name__icontains", exact("x")), r" and (t.name ilike $1 escape '\')"),
         (("name", any(&["a", "b"])), " and (t.name = any($1))"),
         (("name__in", exact("a")), " and (t.name = any($1))"),
         (("name__exact", exact("a")), " and (t.name = $1)"),
-        (
-            ("CreationTime", range("2026-01-02T03:04:05", "")),
-            " and (t.made_at >= $1)",
-        ),
-        (
-            ("id", range("1", "2")),
-            " and (t.id >= $1) and (t.id <= $2)",
-        ),
+        (("CreationTime", range("2026-01-02T03:04:05", "")), " and (t.made_at >= $1)"),
+        (("id", range("1", "2")), " and (t.id >= $1) and (t.id <= $2)"),
         (("id__gt", exact("1")), " and (t.id > $1)"),
         (("id__lte", exact("1")), " and (t.id <= $1)"),
-        (
-            ("creation_time__LT", exact("2026-01-02 03:04:05")),
-            " and (t.made_at < $1)",
-        ),
+        (("creation_time__LT", exact("2026-01-02 03:04:05")), " and (t.made_at < $1)"),
         (("public", exact("true")), " and (t.public = $1)"),
     ];
     for ((key, value), expected) in cases {
@@ -92,10 +66,7 @@ fn terms_become_conditions_with_bound_values() {
 #[test]
 fn what_the_list_does_not_offer_is_refused() {
     for key in ["password", "repo_count", "id__regex", "id__", "", "t.id"] {
-        assert!(
-            matches!(sql(vec![(key, exact("1"))], &[]), Err(Error::UnknownKey(_))),
-            "{key}"
-        );
+        assert!(matches!(sql(vec![(key, exact("1"))], &[]), Err(Error::UnknownKey(_))), "{key}");
     }
     let unfit = [
         ("id", exact("x")),
@@ -116,16 +87,10 @@ fn what_the_list_does_not_offer_is_refused() {
     ];
     for (key, value) in unfit {
         let result = sql(vec![(key, value.clone())], &[]);
-        assert!(
-            matches!(result, Err(Error::BadValue { .. })),
-            "{key} {value:?}"
-        );
+        assert!(matches!(result, Err(Error::BadValue { .. })), "{key} {value:?}");
     }
     let all = Value::All(vec!["1".to_owned()]);
-    assert!(matches!(
-        sql(vec![("id", all)], &[]),
-        Err(Error::Unsupported(_))
-    ));
+    assert!(matches!(sql(vec![("id", all)], &[]), Err(Error::Unsupported(_))));
 }
 
 #[test]
@@ -133,34 +98,22 @@ fn orders_end_with_the_tie_breaker() {
     let cases: [(&[(&str, bool)], &str); 5] = [
         (&[], "t.name desc, t.id"),
         (&[("Name", false)], "t.name, t.id"),
-        (
-            &[("repo_count", true), ("creationtime", false)],
-            "t.repos desc, t.made_at, t.id",
-        ),
-        (
-            &[("public", true), ("", false), ("nothing", true)],
-            "t.name desc, t.id",
-        ),
+        (&[("repo_count", true), ("creationtime", false)], "t.repos desc, t.made_at, t.id"),
+        (&[("public", true), ("", false), ("nothing", true)], "t.name desc, t.id"),
         (&[("nothing", true), ("id", true)], "t.id desc, t.id"),
     ];
     for (sort, expected) in cases {
         let sql = sql(vec![], sort).unwrap();
-        assert!(
-            sql.contains(&format!(" order by {expected} limit ")),
-            "{sql}"
-        );
+        assert!(sql.contains(&format!(" order by {expected} limit ")), "{sql}");
     }
 }
 
 #[test]
 fn moments_with_and_without_an_offset() {
     let expected = Some("2026-01-02T03:04:05Z".parse().unwrap());
-    for text in [
-        "2026-01-02T03:04:05",
-        "2026-01-02 03:04:05",
-        "2026-01-02T03:04:05Z",
-        "2026-01-02T04:04:05+01:00",
-    ] {
+    for text in
+        ["2026-01-02T03:04:05", "2026-01-02 03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T04:04:05+01:00"]
+    {
         assert_eq!(moment(text), expected, "{text}");
     }
 }
@@ -171,17 +124,12 @@ async fn things() -> testing::TestDatabase {
                  grant select on things to hythe_app;
                  insert into things select n, case when n <= 20 then 'same' when n = 21 then '50%_\\' else '50xyz' end,
                      '2026-01-01'::timestamptz + n * interval '1 day', n % 2 = 0, n from generate_series(1, 22) n";
-    sqlx::raw_sql(table)
-        .execute(database.owner())
-        .await
-        .unwrap();
+    sqlx::raw_sql(table).execute(database.owner()).await.unwrap();
     database
 }
 
 async fn ids(database: &testing::TestDatabase, select: Select, query: &Query) -> (Vec<i64>, i64) {
-    let page = page::<(i64,)>(database.pool(), select, &COLUMNS, query)
-        .await
-        .unwrap();
+    let page = page::<(i64,)>(database.pool(), select, &COLUMNS, query).await.unwrap();
     (page.rows.into_iter().map(|(id,)| id).collect(), page.total)
 }
 
@@ -194,11 +142,7 @@ async fn pages_neither_overlap_nor_skip() {
     let database = things().await;
     let mut seen = Vec::new();
     for number in 1..=4 {
-        let query = Query {
-            page: number,
-            page_size: 7,
-            ..Query::default()
-        };
+        let query = Query { page: number, page_size: 7, ..Query::default() };
         let (rows, total) = ids(&database, all(), &query).await;
         assert_eq!(total, 22);
         seen.extend(rows);
@@ -209,46 +153,13 @@ async fn pages_neither_overlap_nor_skip() {
     assert_eq!(sorted, (1..=22).collect::<Vec<_>>());
     assert_eq!(seen, expected);
     // Past the end, before the start, and sizes out of range.
+    assert_eq!(ids(&database, all(), &Query { page: i64::MAX, ..Query::default() }).await, (vec![], 22));
     assert_eq!(
-        ids(
-            &database,
-            all(),
-            &Query {
-                page: i64::MAX,
-                ..Query::default()
-            }
-        )
-        .await,
-        (vec![], 22)
-    );
-    assert_eq!(
-        ids(
-            &database,
-            all(),
-            &Query {
-                page: -3,
-                page_size: 1,
-                ..Query::default()
-            }
-        )
-        .await,
+        ids(&database, all(), &Query { page: -3, page_size: 1, ..Query::default() }).await,
         (vec![1], 22)
     );
     for page_size in [0, -1, 101, i64::MAX] {
-        assert_eq!(
-            ids(
-                &database,
-                all(),
-                &Query {
-                    page_size,
-                    ..Query::default()
-                }
-            )
-            .await
-            .0
-            .len(),
-            22
-        );
+        assert_eq!(ids(&database, all(), &Query { page_size, ..Query::default() }).await.0.len(), 22);
     }
 }
 
@@ -263,64 +174,34 @@ async fn values_of_every_type_find_their_rows() {
         ("name", any(&[]), vec![]),
         ("id", range("3", "5"), vec![3, 4, 5]),
         ("id", any(&["7", "9"]), vec![7, 9]),
-        (
-            "creation_time",
-            range("2026-01-02T00:00:00", "2026-01-03T00:00:00"),
-            vec![1, 2],
-        ),
+        ("creation_time", range("2026-01-02T00:00:00", "2026-01-03T00:00:00"), vec![1, 2]),
         ("creation_time", any(&["2026-01-02T00:00:00"]), vec![1]),
         ("id__lt", exact("3"), vec![1, 2]),
     ];
     for (key, value, expected) in cases {
-        let query = Query {
-            terms: vec![(key.to_owned(), value.clone())],
-            ..Query::default()
-        };
+        let query = Query { terms: vec![(key.to_owned(), value.clone())], ..Query::default() };
         let total = expected.len() as i64;
-        assert_eq!(
-            ids(&database, all(), &query).await,
-            (expected, total),
-            "{key} {value:?}"
-        );
+        assert_eq!(ids(&database, all(), &query).await, (expected, total), "{key} {value:?}");
     }
-    let query = Query {
-        terms: vec![("public".to_owned(), exact("false"))],
-        page_size: 2,
-        ..Query::default()
-    };
+    let query =
+        Query { terms: vec![("public".to_owned(), exact("false"))], page_size: 2, ..Query::default() };
     assert_eq!(ids(&database, all(), &query).await, (vec![1, 3], 11));
 }
 
 #[tokio::test]
 async fn conditions_of_the_domain_hold_together_with_the_query() {
     let database = things().await;
-    let query = Query {
-        terms: vec![("id__lt".to_owned(), exact("6"))],
-        ..Query::default()
-    };
+    let query = Query { terms: vec![("id__lt".to_owned(), exact("6"))], ..Query::default() };
     let cases = [
         (all().and_any("t.id", vec![2, 8]), vec![2]),
         (all().and_any("t.id", vec![]), vec![]),
-        (
-            all().and("t.name = ", "same").and("t.public = ", true),
-            vec![2, 4],
-        ),
-        (
-            all().and_with("t.public or t.id = any(", vec![1_i64, 9], ")"),
-            vec![1, 2, 4],
-        ),
+        (all().and("t.name = ", "same").and("t.public = ", true), vec![2, 4]),
+        (all().and_with("t.public or t.id = any(", vec![1_i64, 9], ")"), vec![1, 2, 4]),
         (all().and_sql("t.id = 3 or t.id = 21"), vec![3]),
-        (
-            all().and_contains("t.name", "AM").and("t.id >= ", 4_i64),
-            vec![4, 5],
-        ),
+        (all().and_contains("t.name", "AM").and("t.id >= ", 4_i64), vec![4, 5]),
     ];
     for (number, (select, expected)) in cases.into_iter().enumerate() {
-        assert_eq!(
-            ids(&database, select, &query).await.0,
-            expected,
-            "case {number}"
-        );
+        assert_eq!(ids(&database, select, &query).await.0, expected, "case {number}");
     }
 }
 
@@ -329,30 +210,11 @@ async fn a_page_is_one_statement_and_at_most_one_count() {
     let database = things().await;
     for (page_size, statements) in [(100, 1), (22, 2), (5, 2)] {
         let before = database.statements().await;
-        ids(
-            &database,
-            all(),
-            &Query {
-                page_size,
-                ..Query::default()
-            },
-        )
-        .await;
-        assert_eq!(
-            database.statements().await - before,
-            statements,
-            "{page_size}"
-        );
+        ids(&database, all(), &Query { page_size, ..Query::default() }).await;
+        assert_eq!(database.statements().await - before, statements, "{page_size}");
     }
     let before = database.statements().await;
-    let query = Query {
-        terms: vec![("password".to_owned(), exact("x"))],
-        ..Query::default()
-    };
-    assert!(
-        page::<(i64,)>(database.pool(), all(), &COLUMNS, &query)
-            .await
-            .is_err()
-    );
+    let query = Query { terms: vec![("password".to_owned(), exact("x"))], ..Query::default() };
+    assert!(page::<(i64,)>(database.pool(), all(), &COLUMNS, &query).await.is_err());
     assert_eq!(database.statements().await, before);
 }

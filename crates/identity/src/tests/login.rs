@@ -22,7 +22,10 @@ async fn guess(identity: &Identity, name: &str, times: usize) {
 }
 
 async fn is_throttled(identity: &Identity, name: &str, password: &str, address: &str) -> bool {
-    matches!(login(identity, name, password, address).await, Err(Error::Throttled { retry_after_seconds: 1.. }))
+    matches!(
+        login(identity, name, password, address).await,
+        Err(Error::Throttled { retry_after_seconds: 1.. })
+    )
 }
 
 #[tokio::test]
@@ -43,7 +46,10 @@ async fn au_03_five_failures_block_every_spelling_on_every_instance_and_after_a_
     assert!(is_throttled(&one, "ALICE", PASSWORD, HERE).await);
     assert!(is_throttled(&one, "alice@example.com", PASSWORD, HERE).await);
     assert!(is_throttled(&two, "alice", PASSWORD, HERE).await, "not remembered under this spelling");
-    within_five_seconds("the block of a remembered credential", || is_throttled(&two, "ALICE", PASSWORD, HERE)).await;
+    within_five_seconds("the block of a remembered credential", || {
+        is_throttled(&two, "ALICE", PASSWORD, HERE)
+    })
+    .await;
 
     let restarted = instance(&database, Config::default()).await;
     assert!(is_throttled(&restarted, "alice", PASSWORD, HERE).await);
@@ -64,7 +70,8 @@ async fn a_success_resets_the_pair_and_blocks_grow() {
     let mut lengths = Vec::new();
     for _ in 0..6 {
         guess(&identity, "alice", 5).await;
-        let Err(Error::Throttled { retry_after_seconds }) = login(&identity, "alice", PASSWORD, HERE).await else {
+        let Err(Error::Throttled { retry_after_seconds }) = login(&identity, "alice", PASSWORD, HERE).await
+        else {
             panic!("not blocked");
         };
         lengths.push((retry_after_seconds + 5) / 60);
@@ -135,13 +142,17 @@ async fn the_server_itself_never_locks_its_administrator_out() {
     assert!(is_throttled(&identity, "admin", "given", HERE).await);
     // The command line is another process.
     let command_line = quiet(&connect(&database).await, Config::default()).await;
-    assert!(matches!(command_line.admin_reset_password("admin", secret("weak")).await, Err(Error::Invalid(_))));
+    assert!(matches!(
+        command_line.admin_reset_password("admin", secret("weak")).await,
+        Err(Error::Invalid(_))
+    ));
     assert!(matches!(
         command_line.admin_reset_password("nobody", secret(PASSWORD)).await,
         Err(Error::UserUnknown(_))
     ));
     command_line.admin_reset_password("ADMIN", secret(PASSWORD)).await.unwrap();
-    within_five_seconds("the reset", || async { login(&identity, "admin", PASSWORD, HERE).await.is_ok() }).await;
+    within_five_seconds("the reset", || async { login(&identity, "admin", PASSWORD, HERE).await.is_ok() })
+        .await;
     assert!(matches!(login(&identity, "admin", "given", ELSEWHERE).await, Err(Error::BadCredentials)));
 }
 
@@ -173,7 +184,10 @@ async fn a_remembered_credential_costs_no_sql_and_ends_with_the_password() {
     changer.password_set(&admin, id, None, secret("Another-1")).await.unwrap();
     assert!(matches!(login(&changer, "alice", PASSWORD, ELSEWHERE).await, Err(Error::BadCredentials)));
     within_five_seconds("the old password", || async {
-        matches!(login(&running, "alice", PASSWORD, ELSEWHERE).await, Err(Error::BadCredentials | Error::Throttled { .. }))
+        matches!(
+            login(&running, "alice", PASSWORD, ELSEWHERE).await,
+            Err(Error::BadCredentials | Error::Throttled { .. })
+        )
     })
     .await;
     assert!(login(&running, "alice", "Another-1", HERE).await.is_ok());
@@ -248,8 +262,12 @@ async fn au_06_au_07_passwords_are_taken_as_typed_and_stored_as_argon2id() {
         }
     }
     let overlong = format!("Aa1{}", "x".repeat(1100));
-    assert!(matches!(identity.password_set(&admin, id, None, secret(&overlong)).await, Err(Error::Invalid(_))));
-    let hashes = sqlx::query_scalar!("select password_hash from identity.users").fetch_all(database.pool()).await;
+    assert!(matches!(
+        identity.password_set(&admin, id, None, secret(&overlong)).await,
+        Err(Error::Invalid(_))
+    ));
+    let hashes =
+        sqlx::query_scalar!("select password_hash from identity.users").fetch_all(database.pool()).await;
     for hash in hashes.unwrap() {
         assert!(hash.unwrap().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     }
@@ -270,7 +288,9 @@ async fn failures_leave_a_trace_without_what_was_typed() {
     .unwrap();
     let found: Vec<_> = rows
         .iter()
-        .map(|row| (row.object_id.as_str(), row.object_name.as_str(), row.outcome.as_str(), row.address.as_str()))
+        .map(|row| {
+            (row.object_id.as_str(), row.object_name.as_str(), row.outcome.as_str(), row.address.as_str())
+        })
         .collect();
     let id = id.to_string();
     assert_eq!(found, [(id.as_str(), "alice", "failed", HERE), ("", "", "failed", HERE)]);

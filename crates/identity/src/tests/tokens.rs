@@ -45,9 +45,14 @@ async fn a_token_says_who_and_what_and_never_administrator() {
     let database = database::testing::database().await;
     for algorithm in [SigningAlgorithm::ES256, SigningAlgorithm::RS256] {
         let identity = quiet(&database, Config { signing_algorithm: algorithm, ..Config::default() }).await;
-        if part(&identity.sign(&Principal::Anonymous, &[]).await.unwrap().token, 0)["alg"] != algorithm.as_str() {
+        if part(&identity.sign(&Principal::Anonymous, &[]).await.unwrap().token, 0)["alg"]
+            != algorithm.as_str()
+        {
             assert!(identity.rotate_when_due().await.unwrap(), "another algorithm is a reason to rotate");
-            sqlx::query!("update identity.signing_keys set signs_from = now()").execute(database.pool()).await.unwrap();
+            sqlx::query!("update identity.signing_keys set signs_from = now()")
+                .execute(database.pool())
+                .await
+                .unwrap();
             identity.0.feed.reload_once().await.unwrap();
         }
         let caller = super::administrator(&identity).await;
@@ -55,7 +60,10 @@ async fn a_token_says_who_and_what_and_never_administrator() {
         grant.push(Access::nothing("repository", "secret/app"));
         grant.push(Access::catalog());
         let issued = identity.sign(&caller.principal, &grant).await.unwrap();
-        assert_eq!((issued.expires_in, part(&issued.token, 0)["alg"].as_str()), (1800, Some(algorithm.as_str())));
+        assert_eq!(
+            (issued.expires_in, part(&issued.token, 0)["alg"].as_str()),
+            (1800, Some(algorithm.as_str()))
+        );
         let claims = part(&issued.token, 1);
         assert_eq!(claims["aud"], "harbor-registry");
         assert_eq!(claims["iss"], "harbor-token-issuer");
@@ -84,9 +92,13 @@ async fn headers_decide_nothing() {
     let token = identity.sign(&Principal::Anonymous, &access()).await.unwrap().token;
     let (header, claims) = (part(&token, 0), part(&token, 1).to_string());
     let kid = header["kid"].as_str().unwrap().to_owned();
-    let attacker = quiet(&database::testing::database().await, Config::default()).await;
+    let elsewhere = database::testing::database().await;
+    let attacker = quiet(&elsewhere, Config::default()).await;
     let their_jwk = attacker.jwks()["keys"][0].clone();
-    assert!(identity.verify(&signed(&identity, &header.to_string(), &claims)).await.is_ok(), "the forge works");
+    assert!(
+        identity.verify(&signed(&identity, &header.to_string(), &claims)).await.is_ok(),
+        "the forge works"
+    );
 
     let with = |key: &str, value: Value| {
         let mut header = header.clone();
@@ -145,7 +157,8 @@ async fn headers_decide_nothing() {
         (key["x"].as_str().unwrap().to_owned(), key["y"].as_str().unwrap().to_owned())
     };
     let raw = [vec![4], URL_SAFE_NO_PAD.decode(&x).unwrap(), URL_SAFE_NO_PAD.decode(&y).unwrap()].concat();
-    let stored = sqlx::query_scalar!("select public_der from identity.signing_keys").fetch_one(database.pool());
+    let stored =
+        sqlx::query_scalar!("select public_der from identity.signing_keys").fetch_one(database.pool());
     let known = [
         identity.certificate_bundle().into_bytes(),
         stored.await.unwrap(),
@@ -185,7 +198,8 @@ async fn signatures_and_shapes() {
     };
     let body = [integer(&raw[..32]), integer(&raw[32..])].concat();
     let der = [vec![0x30, u8::try_from(body.len()).unwrap()], body].concat();
-    let encrypted = format!("{}.a.b.c.d", b64(r#"{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648}"#));
+    let encrypted =
+        format!("{}.a.b.c.d", b64(r#"{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483648}"#));
     let cases = [
         String::new(),
         ".".to_owned(),
@@ -228,8 +242,15 @@ async fn claims_must_be_exactly_ours() {
     // JW-06
     for name in ["exp", "nbf", "iat"] {
         for value in [
-            json!(null), json!("1700000000"), json!(1.7e9), json!(-1), json!(1e308), json!(u64::MAX), json!(i64::MAX),
-            json!([1]), json!(true),
+            json!(null),
+            json!("1700000000"),
+            json!(1.7e9),
+            json!(-1),
+            json!(1e308),
+            json!(u64::MAX),
+            json!(i64::MAX),
+            json!([1]),
+            json!(true),
         ] {
             let mut claims = claims.clone();
             // A date beyond every calendar is no date; one that is only far away is a fine expiry.
@@ -286,7 +307,8 @@ async fn clocks_may_differ_by_a_minute() {
     let token = identity.sign(&Principal::Anonymous, &[]).await.unwrap().token;
     let life = 1800;
     // JW-07: seconds after issue, and what becomes of the token.
-    let cases = [(0, "valid"), (-30, "valid"), (-90, "invalid"), (life + 30, "valid"), (life + 90, "expired")];
+    let cases =
+        [(0, "valid"), (-30, "valid"), (-90, "invalid"), (life + 30, "valid"), (life + 90, "expired")];
     for (seconds, expected) in cases {
         identity.0.clock.shift(TimeDelta::seconds(seconds));
         let found = match identity.verify(&token).await {
@@ -339,13 +361,13 @@ async fn published_keys_are_the_ones_that_verify() {
     assert_eq!(keys.len(), 2, "a key is published before it signs");
     let kid = part(&token, 0)["kid"].as_str().unwrap().to_owned();
     let key = keys.iter().find(|key| key["kid"] == kid.as_str()).unwrap();
-    let decoding = jsonwebtoken::DecodingKey::from_ec_components(
-        key["x"].as_str().unwrap(),
-        key["y"].as_str().unwrap(),
-    );
+    let decoding =
+        jsonwebtoken::DecodingKey::from_ec_components(key["x"].as_str().unwrap(), key["y"].as_str().unwrap());
     let (message, signature) = token.rsplit_once('.').unwrap();
     let algorithm = jsonwebtoken::Algorithm::ES256;
-    assert!(jsonwebtoken::crypto::verify(signature, message.as_bytes(), &decoding.unwrap(), algorithm).unwrap());
+    assert!(
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &decoding.unwrap(), algorithm).unwrap()
+    );
 
     let bundle = identity.certificate_bundle();
     assert_eq!(bundle.matches("-----BEGIN CERTIFICATE-----").count(), 2);
@@ -362,6 +384,9 @@ async fn published_keys_are_the_ones_that_verify() {
         let der = STANDARD.decode(base64).unwrap();
         assert!(der.windows(row.public_der.len()).any(|window| window == row.public_der));
         // Sealed: version, key id, nonce and tag around it, and no trace of PKCS#8.
-        assert!(row.private_sealed.len() > 33 && !row.private_sealed.windows(4).any(|w| w == [0x30, 0x81, 0x87, 2]));
+        assert!(
+            row.private_sealed.len() > 33
+                && !row.private_sealed.windows(4).any(|w| w == [0x30, 0x81, 0x87, 2])
+        );
     }
 }

@@ -29,16 +29,26 @@ async fn requested_and_allowed() {
     let a = world.project(&world.ana, "a", false).await;
     let b = world.project(&world.root, "b", true).await;
     world.member(a, &world.ben, Role::Developer).await;
-    let everything = "repository:a/x:pull,push,delete repository:b/y:pull,push repository:nope/z:pull registry:catalog:*";
+    let everything =
+        "repository:a/x:pull,push,delete repository:b/y:pull,push repository:nope/z:pull registry:catalog:*";
     for (caller, expected) in [
         (&world.anonymous, format!("a/x[] b/y[pull]@{}.0 nope/z[] catalog[]", b.0)),
         (&world.ben, format!("a/x[pull,push]@{}.0 b/y[pull]@{}.0 nope/z[] catalog[]", a.0, b.0)),
         (&world.ana, format!("a/x[pull,push,delete]@{}.0 b/y[pull]@{}.0 nope/z[] catalog[]", a.0, b.0)),
-        (&world.root, format!("a/x[pull,push,delete]@{}.0 b/y[pull,push]@{}.0 nope/z[] catalog[*]", a.0, b.0)),
+        (
+            &world.root,
+            format!("a/x[pull,push,delete]@{}.0 b/y[pull,push]@{}.0 nope/z[] catalog[*]", a.0, b.0),
+        ),
     ] {
         assert_eq!(granted(&world, &caller.principal, everything).await, expected);
     }
-    for odd in ["repository:a:pull", "repository:A/x:pull", "repository:a/../b:pull", "other:a/x:pull", "repository:a/x:eat"] {
+    for odd in [
+        "repository:a:pull",
+        "repository:A/x:pull",
+        "repository:a/../b:pull",
+        "other:a/x:pull",
+        "repository:a/x:eat",
+    ] {
         let name = odd.split(':').nth(1).unwrap();
         assert_eq!(granted(&world, &world.root.principal, odd).await, format!("{name}[]"), "{odd}");
     }
@@ -60,7 +70,9 @@ async fn the_epoch_of_the_project_comes_along() {
 async fn one_statement_for_any_number_of_scopes() {
     let world = World::new().await;
     world.project(&world.ana, "a", false).await;
-    for text in ["repository:nope/x:pull", "repository:a/x:pull repository:a/y:pull repository:c/z:pull", "odd:x:y"] {
+    for text in
+        ["repository:nope/x:pull", "repository:a/x:pull repository:a/y:pull repository:c/z:pull", "odd:x:y"]
+    {
         let before = world.database.statements().await;
         granted(&world, &world.ana.principal, text).await;
         assert_eq!(world.database.statements().await - before, 1, "{text}");

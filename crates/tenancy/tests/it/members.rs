@@ -45,9 +45,13 @@ async fn weaker_roles_and_removal_end_the_tokens_of_that_user_alone() {
     let member = world.member(project, &world.ben, Role::Guest).await;
     let ben = id(&world.ben);
     let update = world.permit::<UpdateMember>(&world.ana, project).await.unwrap();
-    for (role, epoch) in
-        [(Role::Developer, 0), (Role::ProjectAdmin, 0), (Role::Maintainer, 1), (Role::Maintainer, 1), (Role::Guest, 2)]
-    {
+    for (role, epoch) in [
+        (Role::Developer, 0),
+        (Role::ProjectAdmin, 0),
+        (Role::Maintainer, 1),
+        (Role::Maintainer, 1),
+        (Role::Guest, 2),
+    ] {
         world.tenancy.member_update(&update, member, role.id().into()).await.unwrap();
         assert_eq!(world.epoch(1, ben).await, epoch, "{role:?}");
     }

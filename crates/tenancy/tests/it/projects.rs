@@ -20,7 +20,10 @@ async fn creation_makes_owner_membership_and_quota() {
     let new = NewProject {
         name: "alpha".to_owned(),
         public: true,
-        metadata: BTreeMap::from([("severity".to_owned(), "High".to_owned()), ("x".to_owned(), "y".to_owned())]),
+        metadata: BTreeMap::from([
+            ("severity".to_owned(), "High".to_owned()),
+            ("x".to_owned(), "y".to_owned()),
+        ]),
         storage_limit: Some(5),
     };
     let project = world.tenancy.project_create(&world.ana, new).await.unwrap();
@@ -54,10 +57,10 @@ async fn who_may_create_and_with_which_limit() {
     let refused = world.tenancy.settings_update(&world.ana, &update).await.unwrap_err();
     assert!(matches!(refused, Error::Hidden));
     world.tenancy.settings_update(&world.root, &update).await.unwrap();
-    let refused = world.tenancy.project_create(&world.ben, named("c")).await.unwrap_err();
+    let refused = world.tenancy.project_create(&world.ben, named("cc")).await.unwrap_err();
     assert!(matches!(refused, Error::CreationRestricted));
-    assert_eq!(world.trail().await.last().unwrap(), "ben project_create c denied");
-    let by_default = world.tenancy.project_create(&world.root, named("c")).await.unwrap();
+    assert_eq!(world.trail().await.last().unwrap(), "ben project_create cc denied");
+    let by_default = world.tenancy.project_create(&world.root, named("cc")).await.unwrap();
     assert_eq!(world.tenancy.quota_get(by_default).await.unwrap().unwrap().hard, 77);
     let chosen = NewProject { storage_limit: Some(9), ..named("d") };
     let chosen = world.tenancy.project_create(&world.root, chosen).await.unwrap();
@@ -71,8 +74,9 @@ async fn decisions_tell_nobody_what_exists() {
     let world = World::new().await;
     let private = world.project(&world.ana, "private", false).await;
     let public = world.project(&world.ana, "public", true).await;
+    let tenancy = &world.tenancy;
     let permit = |caller, project: ProjectRef| async move {
-        let decided = world.tenancy.permit::<ReadProject>(caller, &project).await;
+        let decided = tenancy.permit::<ReadProject>(caller, &project).await;
         decided.map(|permit| permit.name.to_string()).map_err(|err| err.to_string())
     };
     let unknown = || ProjectRef::parse("nowhere", false);
@@ -134,11 +138,18 @@ async fn lists_show_what_the_caller_may_see() {
     assert_eq!(names(&world.ana, vec![("public", exact("false"))]).await.unwrap(), "a_private");
     assert_eq!(names(&world.anonymous, vec![("public", exact("false"))]).await.unwrap(), "");
     assert_eq!(names(&world.root, vec![("owner", exact("ben"))]).await.unwrap(), "axprivate b-public");
-    assert_eq!(names(&world.root, vec![("name", fuzzy("a_p"))]).await.unwrap(), "a_private", "_ is a character");
+    assert_eq!(
+        names(&world.root, vec![("name", fuzzy("a_p"))]).await.unwrap(),
+        "a_private",
+        "_ is a character"
+    );
     assert_eq!(names(&world.root, vec![("name", fuzzy("%"))]).await.unwrap(), "");
     assert_eq!(names(&world.root, vec![("name", fuzzy("PUBLIC"))]).await.unwrap(), "a-public b-public");
     for key in ["password_hash", "u.username", "metadata", "owner.password", "repo_count"] {
-        assert!(matches!(names(&world.root, vec![(key, exact("x"))]).await, Err(Error::BadQuery(_))), "{key}");
+        assert!(
+            matches!(names(&world.root, vec![(key, exact("x"))]).await, Err(Error::BadQuery(_))),
+            "{key}"
+        );
     }
     let before = world.database.statements().await;
     world.tenancy.project_list(&world.ana, &Query { page_size: 1, ..Query::default() }).await.unwrap();
@@ -153,7 +164,8 @@ async fn changes_merge_and_privacy_ends_grants() {
     let metadata = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
     };
-    let update = ProjectUpdate { public: None, metadata: metadata(&[("severity", "low"), ("auto_scan", "false")]) };
+    let update =
+        ProjectUpdate { public: None, metadata: metadata(&[("severity", "low"), ("auto_scan", "false")]) };
     world.tenancy.project_update(&permit, &update).await.unwrap();
     let update = ProjectUpdate { public: Some(true), metadata: metadata(&[("severity", "high")]) };
     world.tenancy.project_update(&permit, &update).await.unwrap();
@@ -194,7 +206,10 @@ async fn deletion_needs_an_empty_project_and_frees_the_name() {
     drop(tx);
     let again = world.project(&world.ben, "alpha", false).await;
     assert_ne!(again, project);
-    assert!(matches!(world.permit::<ReadProject>(&world.ana, again).await, Err(Error::Hidden)), "another project");
+    assert!(
+        matches!(world.permit::<ReadProject>(&world.ana, again).await, Err(Error::Hidden)),
+        "another project"
+    );
     assert!(matches!(world.permit::<ReadProject>(&world.root, project).await, Err(Error::ProjectUnknown(_))));
 }
 
@@ -212,6 +227,10 @@ async fn deletion_waits_for_a_first_push() {
     }
     let tenancy = world.tenancy.clone();
     let deletion = tokio::spawn(async move { tenancy.project_delete(&permit).await });
+    while !world.somebody_waits().await {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert!(!deletion.is_finished(), "the deletion did not wait");
+    }
     // Two first pushes at once do not wait for each other's lock.
     let mut first = pushes.pop().unwrap();
     world.tenancy.repository_count_change(&mut first, project, 1).await.unwrap();

@@ -24,8 +24,9 @@ impl World {
     pub async fn with(config: Config) -> Self {
         let database = database::testing::database().await;
         let keyring = sealed::Keyring::load(sealed::Secret::new(vec![7; 32]), &database).await.unwrap();
-        let identity =
-            Identity::new(database.clone(), keyring, identity::Config::default(), Clock::system()).await.unwrap();
+        let identity = Identity::new(database.clone(), keyring, identity::Config::default(), Clock::system())
+            .await
+            .unwrap();
         let tenancy = Tenancy::new(database.clone(), identity, config);
         let root = account(&database, "root", true).await;
         let ana = account(&database, "ana", false).await;
@@ -39,7 +40,11 @@ impl World {
         self.tenancy.project_create(owner, new).await.unwrap()
     }
 
-    pub async fn permit<A: ProjectAction>(&self, caller: &Caller, project: ProjectId) -> Result<Permit<A>, Error> {
+    pub async fn permit<A: ProjectAction>(
+        &self,
+        caller: &Caller,
+        project: ProjectId,
+    ) -> Result<Permit<A>, Error> {
         self.tenancy.permit::<A>(caller, &ProjectRef::from(project)).await
     }
 
@@ -59,12 +64,25 @@ impl World {
 
     /// The epoch of a user (kind 1) or a project (kind 2).
     pub async fn epoch(&self, kind: i16, id: i64) -> i64 {
-        sqlx::query_scalar("select coalesce(max(epoch), 0) from identity.epochs where kind = $1 and subject_id = $2")
-            .bind(kind)
-            .bind(id)
-            .fetch_one(self.database.owner())
-            .await
-            .unwrap()
+        sqlx::query_scalar(
+            "select coalesce(max(epoch), 0) from identity.epochs where kind = $1 and subject_id = $2",
+        )
+        .bind(kind)
+        .bind(id)
+        .fetch_one(self.database.owner())
+        .await
+        .unwrap()
+    }
+
+    /// Whether any session of this database waits for a lock.
+    pub async fn somebody_waits(&self) -> bool {
+        sqlx::query_scalar(
+            "select exists (select 1 from pg_stat_activity
+                            where datname = current_database() and wait_event_type = 'Lock')",
+        )
+        .fetch_one(self.database.owner())
+        .await
+        .unwrap()
     }
 
     /// The trail so far: `actor action object outcome`.

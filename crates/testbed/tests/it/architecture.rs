@@ -34,7 +34,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "notify",
         &[
-            "replication", "catalog", "tenancy", "identity", "audit", "queue", "sealed", "egress", "database", "oci",
+            "replication",
+            "catalog",
+            "tenancy",
+            "identity",
+            "audit",
+            "queue",
+            "sealed",
+            "egress",
+            "database",
+            "oci",
         ],
     ),
     ("registry", &["replication", "catalog", "tenancy", "identity", "oci"]),
@@ -75,7 +84,9 @@ impl Workspace {
         let files = FILES.get_or_init(|| {
             self.packages
                 .iter()
-                .map(|package| (package.name.clone(), source::read_all(&package.root.join("src"), &self.root)))
+                .map(|package| {
+                    (package.name.clone(), source::read_all(&package.root.join("src"), &self.root))
+                })
                 .collect()
         });
         self.packages
@@ -129,7 +140,9 @@ fn r1_only_the_allowed_arrows() {
     let workspace = workspace();
     let ours: BTreeSet<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
     let mut violations = Vec::new();
-    for package in workspace.packages.iter().filter(|package| !["cli", "testbed"].contains(&package.name.as_str())) {
+    for package in
+        workspace.packages.iter().filter(|package| !["cli", "testbed"].contains(&package.name.as_str()))
+    {
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
             violations.push(format!("{} has no row in the table of arrows", package.name));
             continue;
@@ -156,7 +169,8 @@ fn r1_only_the_allowed_arrows() {
 
 #[test]
 fn r2_services_do_not_know_each_other() {
-    let services: BTreeSet<&str> = workspace().in_layers(&["service"]).map(|package| package.name.as_str()).collect();
+    let services: BTreeSet<&str> =
+        workspace().in_layers(&["service"]).map(|package| package.name.as_str()).collect();
     assert!(services.contains("registry"), "the layers are read wrongly");
     let violations = workspace()
         .in_layers(&["service"])
@@ -180,7 +194,9 @@ fn r3_external_crates_stay_in_their_places() {
                 }
                 "sqlx" => layer == "domain" || ["database", "queue", "audit", "sealed"].contains(&name),
                 "object_store" | "aws-sdk-s3" | "rusoto_s3" | "s3" => name == "blobstore",
-                "reqwest" | "hyper" | "ldap3" | "ureq" => name == "egress" || (name == "gateway" && dependency != "ldap3"),
+                "reqwest" | "hyper" | "ldap3" | "ureq" => {
+                    name == "egress" || (name == "gateway" && dependency != "ldap3")
+                }
                 "oauth2" | "openidconnect" => name == "identity",
                 "aes-gcm" => name == "sealed",
                 "argon2" | "jsonwebtoken" => name == "identity",
@@ -206,9 +222,19 @@ fn r4_unchecked_and_dynamic_sql_only_in_database() {
             continue;
         }
         for line in file.code.lines() {
-            let unchecked = ["query(", "query_as(", "query_scalar(", "query_with(", "query_as_with(", "raw_sql(", "query::<", "query_as::<", "query_scalar::<"]
-                .iter()
-                .any(|call| line.contains(&format!("sqlx::{call}")));
+            let unchecked = [
+                "query(",
+                "query_as(",
+                "query_scalar(",
+                "query_with(",
+                "query_as_with(",
+                "raw_sql(",
+                "query::<",
+                "query_as::<",
+                "query_scalar::<",
+            ]
+            .iter()
+            .any(|call| line.contains(&format!("sqlx::{call}")));
             if unchecked || line.contains("AssertSqlSafe") {
                 violations.push(format!("{}: {}", file.path, line.trim()));
             }

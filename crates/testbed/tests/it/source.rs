@@ -33,7 +33,8 @@ pub fn read_all(directory: &Path, root: &Path) -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
-        let entries = std::fs::read_dir(&directory).unwrap_or_else(|err| panic!("{}: {err}", directory.display()));
+        let entries =
+            std::fs::read_dir(&directory).unwrap_or_else(|err| panic!("{}: {err}", directory.display()));
         for entry in entries {
             let path = entry.expect("a directory entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -125,7 +126,8 @@ pub fn written_tables(text: &str) -> Vec<String> {
     let uncommented: String =
         text.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
     let lower = uncommented.to_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || "(),;".contains(c)).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        lower.split(|c: char| c.is_whitespace() || "(),;".contains(c)).filter(|w| !w.is_empty()).collect();
     let statement = ["select", "insert", "update", "delete", "with", "merge", "truncate", "lock"];
     if !words.first().is_some_and(|first| statement.contains(first)) {
         return Vec::new();
@@ -154,7 +156,8 @@ pub fn written_tables(text: &str) -> Vec<String> {
 
 /// Paths of the repository that a document names in backticks.
 pub fn named_paths(document: &str) -> Vec<String> {
-    const ROOTS: &[&str] = &["crates/", "docs/", "migrations/", "deploy/", "web/", "tests/", ".ci/", ".github/", ".sqlx/"];
+    const ROOTS: &[&str] =
+        &["crates/", "docs/", "migrations/", "deploy/", "web/", "tests/", ".ci/", ".github/", ".sqlx/"];
     document
         .split('`')
         .skip(1)
@@ -196,6 +199,7 @@ fn strings_and_comments_are_taken_apart() {
 
 #[test]
 fn documents_name_paths_in_backticks() {
-    let document = "See `crates/oci/src/lib.rs` and `docs/X.md`, not `crates/*/src`, `cargo test` or crates/plain.";
+    let document =
+        "See `crates/oci/src/lib.rs` and `docs/X.md`, not `crates/*/src`, `cargo test` or crates/plain.";
     assert_eq!(named_paths(document), ["crates/oci/src/lib.rs", "docs/X.md"]);
 }

@@ -1,0 +1,115 @@
+//! Finding accounts: one, many, a page of them, or just their names.
+//!
+//! Reads only. Deleted accounts are found nowhere but in [`Identity::user_names`], which history needs.
+
+use std::collections::HashMap;
+
+use database::list;
+
+use crate::Identity;
+use crate::error::Error;
+use crate::principal::{Caller, User, UserId};
+use crate::users::{Account, FIRST};
+
+static COLUMNS: list::Columns = list::Columns::new(
+    &[
+        list::integer("user_id", "u.id").sortable(),
+        list::text("username", "u.username").sortable(),
+        list::text("email", "u.email").sortable(),
+        list::text("realname", "u.realname").sortable(),
+        list::flag("sysadmin_flag", "u.sysadmin").sortable(),
+        list::time("creation_time", "u.created_at").sortable(),
+        list::time("update_time", "u.updated_at").sortable(),
+    ],
+    "u.username",
+    "u.id",
+);
+
+const SELECTED: &str = "u.id, u.username as name, u.email, u.realname, u.comment, u.sysadmin, u.disabled, \
+                        u.created_at, u.updated_at";
+
+impl Identity {
+    /// The account of that name, whatever its case. Deleted ones have no name any more.
+    pub async fn user_by_name(&self, name: &str) -> Result<Option<Account>, Error> {
+        if name.contains('\0') {
+            return Ok(None);
+        }
+        let account = sqlx::query_as!(
+            Account,
+            r#"select id as "id: _", username as name, email, realname, comment, sysadmin, disabled,
+                      created_at, updated_at
+               from identity.users where lower(username) = lower($1) and deleted_at is null"#,
+            name
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?;
+        Ok(account)
+    }
+
+    /// The account with that id, unless deleted.
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<Account>, Error> {
+        Ok(self.users_by_ids(&[id]).await?.pop())
+    }
+
+    /// The accounts with these ids, in order of their ids. Unknown and deleted ones are left out.
+    pub async fn users_by_ids(&self, ids: &[UserId]) -> Result<Vec<Account>, Error> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let accounts = sqlx::query_as!(
+            Account,
+            r#"select id as "id: _", username as name, email, realname, comment, sysadmin, disabled,
+                      created_at, updated_at
+               from identity.users where id = any($1) and deleted_at is null order by id"#,
+            &ids
+        )
+        .fetch_all(self.0.database.pool())
+        .await?;
+        Ok(accounts)
+    }
+
+    /// Names for showing who did something; deleted accounts keep theirs here.
+    pub async fn user_names(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>, Error> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query!("select id, username from identity.users where id = any($1)", &ids)
+            .fetch_all(self.0.database.pool())
+            .await?;
+        Ok(rows.into_iter().map(|row| (UserId(row.id), row.username)).collect())
+    }
+
+    /// One page of accounts for a system administrator. The first administrator is left out, as in Harbor.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unauthenticated`, `BadQuery`.
+    pub async fn users_list(
+        &self,
+        caller: &Caller,
+        query: &list::Query,
+    ) -> Result<list::Page<Account>, Error> {
+        caller.require_sysadmin()?;
+        let select = list::Select::new(SELECTED, "identity.users u")
+            .and("u.id <> ", FIRST.0)
+            .and_sql("u.deleted_at is null");
+        list::page(self.0.database.pool(), select, &COLUMNS, query).await.map_err(|error| match error {
+            list::Error::Database(error) => error.into(),
+            other => Error::BadQuery(other),
+        })
+    }
+
+    /// The user with that id as a principal, when the account is active: for work that outlives its token.
+    pub async fn active_user(&self, id: i64) -> Result<Option<User>, Error> {
+        let row = sqlx::query!(
+            r#"select u.username, u.sysadmin, coalesce(e.epoch, 0) as "epoch!"
+               from identity.users u
+               left join identity.epochs e on e.kind = 1 and e.subject_id = u.id
+               where u.id = $1 and not u.disabled and u.deleted_at is null"#,
+            id
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?;
+        Ok(row.map(|row| User {
+            id: UserId(id),
+            name: row.username,
+            sysadmin: row.sysadmin,
+            epoch: row.epoch,
+        }))
+    }
+}

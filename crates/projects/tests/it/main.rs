@@ -1,0 +1,11 @@
+//! The REST API as clients use it: through its routes, on a real database and a store in memory.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+extern crate hythe_projects as projects;
+
+mod content;
+mod conventions;
+mod members;
+mod oracle;
+mod tenants;
+mod world;

@@ -1,0 +1,16 @@
+//! The platform seen from outside, and the shape of its sources. One test binary: the server starts
+//! once and is shared by all tests that leave each other alone.
+//!
+//! Functions that prove a check of the security bar carry its id: `az_04_…`, `jw_01_…`, `ct_15_…`.
+
+mod access;
+mod architecture;
+mod content;
+mod crash;
+mod login;
+mod revocation;
+mod roles;
+mod source;
+mod support;
+mod tokens;
+mod uploads;

@@ -1,0 +1,406 @@
+//! Every route, tried as everybody, on a private, a public and a missing project (AZ-01). What must
+//! come back is computed from `permissions.txt` and the role matrix below, which is written down here
+//! a second time on purpose: the platform's own matrix is what is under test.
+//!
+//! Requests that would change something aim at things that do not exist, or say nothing: permission is
+//! decided before anything is looked up, so a 404 or 400 shows the gate open as well as a 200.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cli::{Role as Service, Route};
+use reqwest::Method;
+use serde_json::json;
+use testbed::{Answer, Bed, Client, Credentials, Image, Project, Role, User};
+
+use crate::support::{random_digest, random_uuid};
+
+/// Rights of project administrator, maintainer, developer, guest and limited guest (rest-api.md 7.1), as far
+/// as a route asks for them.
+const MATRIX: &[(&str, [&str; 5])] = &[
+    ("project", ["read update delete", "read", "read", "read", "read"]),
+    ("member", ["create read update delete list", "read list", "read list", "read list", ""]),
+    ("metadata", ["create read update delete", "read", "", "", ""]),
+    (
+        "repository",
+        [
+            "create read update delete list pull push",
+            "create read update delete list pull push",
+            "create read update list pull push",
+            "read list pull",
+            "read list pull",
+        ],
+    ),
+    (
+        "artifact",
+        ["create read delete list", "create read delete list", "create read list", "read list", "read list"],
+    ),
+    ("tag", ["create delete list", "create delete list", "create list", "list", "list"]),
+    ("accessory", ["list", "list", "list", "list", "list"]),
+];
+
+/// Rights of everybody in a public project (7.2).
+const PUBLIC: &[(&str, &str)] = &[
+    ("project", "read"),
+    ("repository", "list pull"),
+    ("tag", "list"),
+    ("artifact", "read list"),
+    ("accessory", "list"),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    Nobody,
+    Stranger,
+    Member(Role),
+    Sysadmin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Private,
+    Public,
+    Missing,
+}
+
+/// How the caller shows who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Basic credentials, or none for nobody.
+    Direct,
+    /// A token asked for with those credentials.
+    Token,
+}
+
+fn permissions() -> BTreeMap<&'static str, &'static str> {
+    let mut table = BTreeMap::new();
+    for line in include_str!("permissions.txt").lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&'static str> = line.split_whitespace().collect();
+        match words[..] {
+            [] => {}
+            [id, permission] => {
+                assert!(table.insert(id, permission).is_none(), "{id} stands twice in permissions.txt")
+            }
+            _ => panic!("permissions.txt: {line:?} is not `route permission`"),
+        }
+    }
+    table
+}
+
+#[test]
+fn r12_every_route_has_a_permission_and_prefixes_are_disjoint() {
+    let table = permissions();
+    let routes = cli::routes();
+    let ids: BTreeSet<&str> = routes.iter().map(|route| route.id).collect();
+    assert_eq!(ids.len(), routes.len(), "two routes share an id");
+    let missing: Vec<_> = ids.iter().filter(|id| !table.contains_key(*id)).collect();
+    assert!(missing.is_empty(), "routes without a line in permissions.txt: {missing:?}");
+    let stale: Vec<_> = table.keys().filter(|id| !ids.contains(*id)).collect();
+    assert!(stale.is_empty(), "permissions.txt names routes that do not exist: {stale:?}");
+    for permission in table.values() {
+        if let Some((resource, action)) = permission.split_once(':') {
+            let known = MATRIX.iter().any(|(name, rights)| *name == resource && has(rights[0], action));
+            assert!(known, "{permission} is no right of the matrix");
+        }
+    }
+
+    let prefixes: Vec<&str> =
+        [registry::PREFIXES, auth::PREFIXES, projects::PREFIXES].into_iter().flatten().copied().collect();
+    for (index, prefix) in prefixes.iter().enumerate() {
+        for other in prefixes.iter().skip(index + 1) {
+            let inside = |inner: &str, outer: &str| inner == outer || inner.starts_with(&format!("{outer}/"));
+            assert!(!inside(prefix, other) && !inside(other, prefix), "{prefix} and {other} overlap");
+        }
+    }
+    for route in &routes {
+        let under = |prefix: &&str| route.path == *prefix || route.path.starts_with(&format!("{prefix}/"));
+        assert!(prefixes.iter().any(under), "{} lies under no prefix", route.path);
+    }
+}
+
+fn has(rights: &str, action: &str) -> bool {
+    rights.split(' ').any(|right| right == action)
+}
+
+/// Whether the caller holds a right of the project.
+fn holds(identity: Identity, place: Place, permission: &str) -> bool {
+    let (resource, action) =
+        permission.split_once(':').unwrap_or_else(|| panic!("{permission} is no project right"));
+    let open = place == Place::Public
+        && PUBLIC.iter().any(|(name, rights)| *name == resource && has(rights, action));
+    match identity {
+        Identity::Sysadmin => true,
+        _ if place == Place::Missing => false,
+        Identity::Nobody | Identity::Stranger => open,
+        Identity::Member(role) => {
+            let column = match role {
+                Role::ProjectAdmin => 0,
+                Role::Maintainer => 1,
+                Role::Developer => 2,
+                Role::Guest => 3,
+                Role::LimitedGuest => 4,
+            };
+            open || MATRIX.iter().any(|(name, rights)| *name == resource && has(rights[column], action))
+        }
+    }
+}
+
+/// What may come back.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    Exactly(&'static [u16]),
+    /// The gate is open: a success, or an honest "no such thing" or "makes no sense".
+    Open,
+}
+
+fn expected(route: &Route, permission: &str, identity: Identity, place: Place, manner: Manner) -> Expected {
+    use Expected::{Exactly, Open};
+    let reading = ["GET", "HEAD"].contains(&route.method);
+    let nobody = identity == Identity::Nobody;
+    match (route.role, permission) {
+        (_, "public") => Exactly(&[200]),
+        (_, "token") => Exactly(&[200]),
+        (_, "form") => Exactly(if nobody { &[400] } else { &[200] }),
+        (_, "login") if nobody => Exactly(&[401]),
+        (_, "login") => {
+            if reading {
+                Exactly(&[200])
+            } else {
+                Open
+            }
+        }
+        (_, "sysadmin") if nobody => Exactly(&[401]),
+        (_, "sysadmin") => {
+            if identity == Identity::Sysadmin {
+                Open
+            } else {
+                Exactly(&[403])
+            }
+        }
+        // A token of nobody in particular is a valid token.
+        (_, "identity") => Exactly(if nobody && manner == Manner::Direct { &[401] } else { &[200] }),
+        (_, "catalog") => Exactly(if identity == Identity::Sysadmin { &[200] } else { &[401] }),
+        (_, "project-name") if nobody => Exactly(&[401]),
+        (_, "project-name") => {
+            let seen = place != Place::Missing && holds(identity, place, "project:read");
+            Exactly(if seen { &[200] } else { &[404] })
+        }
+        (Service::Registry, _) => {
+            let challenged = nobody && manner == Manner::Direct;
+            match (place, identity) {
+                // An administrator's right covers every project, a token only those that exist.
+                (Place::Missing, Identity::Sysadmin) => Exactly(&[401, 404]),
+                _ if challenged || !holds(identity, place, permission) => Exactly(&[401]),
+                _ if reading && !route.path.contains("{upload}") => Exactly(&[200]),
+                _ => Open,
+            }
+        }
+        (_, _) => match (place, identity) {
+            (Place::Missing, Identity::Sysadmin) => Exactly(&[404]),
+            _ if holds(identity, place, permission) => {
+                if reading {
+                    Exactly(&[200])
+                } else {
+                    Open
+                }
+            }
+            (_, Identity::Nobody) => Exactly(&[401]),
+            _ => Exactly(&[403]),
+        },
+    }
+}
+
+/// A project with one image and a member of each role.
+struct Target {
+    place: Place,
+    name: String,
+    membership: i64,
+    image: Image,
+}
+
+struct Everybody {
+    bed: Bed,
+    stranger: User,
+    members: Vec<(Role, User)>,
+}
+
+impl Everybody {
+    fn identities(&self) -> Vec<Identity> {
+        let members = self.members.iter().map(|(role, _)| Identity::Member(*role));
+        [Identity::Nobody, Identity::Stranger]
+            .into_iter()
+            .chain(members)
+            .chain([Identity::Sysadmin])
+            .collect()
+    }
+
+    fn user(&self, identity: Identity) -> Option<User> {
+        match identity {
+            Identity::Nobody => None,
+            Identity::Stranger => Some(self.stranger.clone()),
+            Identity::Member(role) => {
+                self.members.iter().find(|(found, _)| *found == role).map(|(_, user)| user.clone())
+            }
+            Identity::Sysadmin => Some(self.bed.admin()),
+        }
+    }
+
+    async fn client(&self, identity: Identity, manner: Manner, repository: &str) -> Client {
+        let direct = self.user(identity).map_or_else(|| self.bed.nobody(), |user| user.client());
+        match manner {
+            Manner::Direct => direct,
+            Manner::Token => {
+                let scope = format!("repository:{repository}:pull,push,delete");
+                let token = direct.token(&[&scope, "registry:catalog:*"]).await;
+                self.bed.client(Credentials::Bearer(token))
+            }
+        }
+    }
+}
+
+async fn world() -> (Everybody, Vec<Target>) {
+    let bed = Bed::shared().await;
+    let mut members = Vec::new();
+    for role in Role::ALL {
+        members.push((role, bed.user("role").await));
+    }
+    let everybody = Everybody { stranger: bed.user("stranger").await, members, bed: bed.clone() };
+    let mut targets = Vec::new();
+    for place in [Place::Private, Place::Public] {
+        let builder = bed.project("matrix");
+        let project: Project =
+            if place == Place::Public { builder.public().create().await } else { builder.create().await };
+        let mut membership = 0;
+        for (role, user) in &everybody.members {
+            membership = project.add_member(user, *role).await;
+        }
+        let image = bed.admin().registry().push_image(&project.repository("app"), "1").await;
+        targets.push(Target { place, name: project.name, membership, image });
+    }
+    let (membership, image) = (targets[0].membership, targets[0].image.clone());
+    targets.push(Target { place: Place::Missing, name: bed.unique("missing"), membership, image });
+    (everybody, targets)
+}
+
+/// The path of a route with real things where it reads and unreal ones where it would change something.
+fn fill(route: &Route, target: &Target) -> String {
+    let reading = ["GET", "HEAD"].contains(&route.method);
+    let inside_repository = route.path.contains("/artifacts");
+    let mut path = String::new();
+    for (index, part) in route.path.split(['{', '}']).enumerate() {
+        // Every second part is the name of a placeholder.
+        let value = match part {
+            text if index % 2 == 0 => text.to_owned(),
+            "name" => format!("{}/app", target.name),
+            "project_name" | "project_name_or_id" => target.name.clone(),
+            "repository_name" if reading || inside_repository => "app".to_owned(),
+            "repository_name" | "tag_name" => "missing".to_owned(),
+            "reference" if route.method == "DELETE" => "missing".to_owned(),
+            "reference" => "1".to_owned(),
+            "digest" if route.path.contains("referrers") => target.image.digest.to_string(),
+            "digest" if reading => target.image.layer.to_string(),
+            "digest" => random_digest().to_string(),
+            "upload" => random_uuid(),
+            "mid" if reading => target.membership.to_string(),
+            "mid" => "999999999".to_owned(),
+            unknown => panic!("roles.rs has no value for the placeholder {unknown} of {}", route.path),
+        };
+        path.push_str(&value);
+    }
+    match route.id {
+        "headProject" => format!("{path}?project_name={}", target.name),
+        "token_get" => format!("{path}?service=harbor-registry&scope=repository:{}/app:pull", target.name),
+        "registry_upload_finish" => format!("{path}?digest={}", random_digest()),
+        _ => path,
+    }
+}
+
+async fn send(
+    route: &Route,
+    everybody: &Everybody,
+    client: &Client,
+    identity: Identity,
+    target: &Target,
+) -> Answer {
+    let method: Method = route.method.parse().expect("a method");
+    let path = fill(route, target);
+    if route.id == "token_post" {
+        let user = everybody.user(identity);
+        let mut form = vec![("grant_type", "password"), ("service", "harbor-registry")];
+        if let Some(user) = &user {
+            form.extend([("username", user.name.as_str()), ("password", user.password.as_str())]);
+        }
+        return everybody.bed.nobody().request(method, path).form(&form).send().await;
+    }
+    let request = client.request(method, path);
+    match route.method {
+        "GET" | "HEAD" | "DELETE" => request.send().await,
+        _ if route.role == Service::Registry => request.send().await,
+        _ => request.json(json!({})).send().await,
+    }
+}
+
+#[tokio::test]
+async fn az_01_every_route_as_everybody() {
+    let table = permissions();
+    let (everybody, targets) = world().await;
+    let mut cells = 0;
+    let mut wrong = Vec::new();
+    for target in &targets {
+        for identity in everybody.identities() {
+            for manner in [Manner::Direct, Manner::Token] {
+                let client = everybody.client(identity, manner, &format!("{}/app", target.name)).await;
+                for route in cli::routes() {
+                    if manner == Manner::Token && route.role != Service::Registry {
+                        continue;
+                    }
+                    let permission =
+                        table.get(route.id).unwrap_or_else(|| panic!("{} has no permission", route.id));
+                    let expected = expected(&route, permission, identity, target.place, manner);
+                    let answer = send(&route, &everybody, &client, identity, target).await;
+                    let right = match &expected {
+                        Expected::Exactly(statuses) => statuses.contains(&answer.status),
+                        Expected::Open => answer.status < 500 && ![401, 403, 405].contains(&answer.status),
+                    };
+                    cells += 1;
+                    if !right {
+                        wrong.push(format!(
+                            "{} ({permission}) as {identity:?} by {manner:?} on {:?}: expected {expected:?}, got {answer}",
+                            route.id, target.place
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    println!("AZ-01: {cells} cells");
+    assert!(wrong.is_empty(), "{} of {cells} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn az_01_methods_outside_the_table_do_nothing() {
+    let (everybody, targets) = world().await;
+    let routes = cli::routes();
+    let mut taken: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for route in &routes {
+        taken.entry(route.path).or_default().insert(route.method);
+    }
+    let mut wrong = Vec::new();
+    for route in &routes {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+            // `{upload}` and `{digest}` are two names for the same segment only on paper.
+            if taken[route.path].contains(method) {
+                continue;
+            }
+            for identity in [Identity::Nobody, Identity::Sysadmin] {
+                let client = everybody.client(identity, Manner::Direct, "").await;
+                let request = client.request(method.parse().expect("a method"), fill(route, &targets[0]));
+                let answer = request.json(json!({})).send().await;
+                if ![400, 401, 403, 404, 405, 501].contains(&answer.status) {
+                    wrong.push(format!("{method} {} as {identity:?}: {answer}", route.path));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "methods nobody listed:\n{}", wrong.join("\n"));
+}
