@@ -5,7 +5,7 @@ import socket
 import time
 
 from support.http import with_query
-from support.server import MAINTAINER, Hythe
+from support.server import ADMIN, MAINTAINER, Hythe
 from support.suite import Suite, check, equal
 from world import PASSWORD, noise
 
@@ -153,3 +153,12 @@ def _(world):
         server.stop()
     finally:
         server.process.kill()
+
+
+@suite.case("the server's log holds no password and no token")
+def _(world):
+    text = world.server.process.text()
+    for secret in (PASSWORD, ADMIN[1], "eyJ", "Authorization", "refresh_token"):
+        lines = [line for line in text.splitlines() if secret.lower() in line.lower()]
+        equal(lines, [], f"lines with {secret!r}")
+    check("/service/token" in text, "the log does not even hold the requests")

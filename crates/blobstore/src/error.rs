@@ -45,21 +45,13 @@ pub enum ReadError {
 
 impl From<io::Error> for Error {
     fn from(err: io::Error) -> Self {
-        if is_full(&err) {
-            Self::Full
-        } else {
-            Self::Io(err)
-        }
+        if is_full(&err) { Self::Full } else { Self::Io(err) }
     }
 }
 
 impl From<io::Error> for AppendError {
     fn from(err: io::Error) -> Self {
-        if is_full(&err) {
-            Self::Full
-        } else {
-            Self::Io(err)
-        }
+        if is_full(&err) { Self::Full } else { Self::Io(err) }
     }
 }
 
@@ -71,10 +63,7 @@ impl From<io::Error> for ReadError {
 
 /// Whether space is what is missing.
 pub(crate) fn is_full(err: &io::Error) -> bool {
-    matches!(
-        err.raw_os_error().map(Errno::from_raw),
-        Some(Errno::ENOSPC | Errno::EDQUOT)
-    )
+    matches!(err.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
 }
 
 #[cfg(test)]
@@ -83,19 +72,12 @@ mod tests {
 
     #[test]
     fn space_and_quota_are_told_apart_from_other_failures() {
-        for (errno, full) in [
-            (Errno::ENOSPC, true),
-            (Errno::EDQUOT, true),
-            (Errno::EIO, false),
-            (Errno::EROFS, false),
-        ] {
+        for (errno, full) in
+            [(Errno::ENOSPC, true), (Errno::EDQUOT, true), (Errno::EIO, false), (Errno::EROFS, false)]
+        {
             let err = || io::Error::from(errno);
             assert_eq!(matches!(Error::from(err()), Error::Full), full, "{errno}");
-            assert_eq!(
-                matches!(AppendError::from(err()), AppendError::Full),
-                full,
-                "{errno}"
-            );
+            assert_eq!(matches!(AppendError::from(err()), AppendError::Full), full, "{errno}");
         }
         assert!(!is_full(&io::Error::other("no errno")));
     }

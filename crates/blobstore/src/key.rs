@@ -30,15 +30,8 @@ impl Key {
     /// The number of the fan-out directory and the file name, or nothing when no store of ours made this key.
     pub(crate) fn parts(&self) -> Option<(u8, &str)> {
         let (fan_out, name) = self.0.strip_prefix("b/")?.split_once('/')?;
-        let hexadecimal = |text: &str| {
-            text.bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        if fan_out.len() != 2
-            || name.len() != 32
-            || !hexadecimal(name)
-            || !name.starts_with(fan_out)
-        {
+        let hexadecimal = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if fan_out.len() != 2 || name.len() != 32 || !hexadecimal(name) || !name.starts_with(fan_out) {
             return None;
         }
         Some((u8::from_str_radix(fan_out, 16).ok()?, name))
@@ -83,9 +76,6 @@ mod tests {
         ] {
             assert_eq!(Key::from_stored(text.clone()).parts(), None, "{text}");
         }
-        assert_eq!(
-            Key::from_stored(format!("b/3f/{name}")).parts(),
-            Some((0x3f, name.as_str()))
-        );
+        assert_eq!(Key::from_stored(format!("b/3f/{name}")).parts(), Some((0x3f, name.as_str())));
     }
 }

@@ -58,11 +58,7 @@ pub struct Config {
 impl Default for Config {
     /// No root: who configures the store names it.
     fn default() -> Self {
-        Self {
-            root: PathBuf::new(),
-            fsync: true,
-            verify_reads: true,
-        }
+        Self { root: PathBuf::new(), fsync: true, verify_reads: true }
     }
 }
 
@@ -98,9 +94,7 @@ impl BlobStore {
             verified: moka::sync::Cache::new(VERIFIED_MAX),
             damaged: broadcast::Sender::new(DAMAGE_REPORTS_MAX),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// The driver's name, as it appears in the label `driver` of the metrics.
@@ -167,10 +161,7 @@ impl BlobStore {
     /// Removes keys; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
     pub async fn delete(&self, keys: &[Key]) -> Result<(), Error> {
         let keys = keys.to_vec();
-        self.call("delete", move |driver| {
-            keys.iter().try_for_each(|key| driver.delete(key))
-        })
-        .await
+        self.call("delete", move |driver| keys.iter().try_for_each(|key| driver.delete(key))).await
     }
 
     /// Writes, reads and removes a byte: whether uploads can work at all. [`Error::Full`] when only space is
@@ -225,7 +216,5 @@ fn observe(driver: &'static str, action: &'static str, started: Instant) {
 
 /// Runs blocking work beside the event loop. Fails when the work panicked or the runtime ends.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

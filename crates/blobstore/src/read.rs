@@ -32,43 +32,22 @@ pub(crate) async fn stream(
     range: Range<u64>,
 ) -> Result<ByteStream, ReadError> {
     if range.start > range.end || range.end > size {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the range is outside of the content",
-        )
-        .into());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the range is outside of the content").into());
     }
     let source = open(inner, key).await?;
     if source.size() != size {
         inner.report_damage(key, "its size is not the recorded one");
-        return Err(ReadError::SizeMismatch {
-            found: source.size(),
-        });
+        return Err(ReadError::SizeMismatch { found: source.size() });
     }
     let whole = range.start == 0 && range.end == size;
-    if whole
-        && inner.verify_reads
-        && !inner
-            .verified
-            .contains_key(&(key.clone(), source.version()))
-    {
-        let check = Check {
-            inner: inner.clone(),
-            source,
-            key: key.clone(),
-            digest: digest.clone(),
-            size,
-        };
+    if whole && inner.verify_reads && !inner.verified.contains_key(&(key.clone(), source.version())) {
+        let check = Check { inner: inner.clone(), source, key: key.clone(), digest: digest.clone(), size };
         return Ok(check.stream());
     }
     let (inner, key) = (inner.clone(), key.clone());
-    let chunks =
-        stream::iter(chunks(range)).map(move |chunk| join(read_ahead(source.clone(), chunk)));
+    let chunks = stream::iter(chunks(range)).map(move |chunk| join(read_ahead(source.clone(), chunk)));
     // Mapping starts the reading, and two are mapped before the first is awaited.
-    Ok(chunks
-        .buffered(2)
-        .inspect_err(move |err| report_cut(&inner, &key, err))
-        .boxed())
+    Ok(chunks.buffered(2).inspect_err(move |err| report_cut(&inner, &key, err)).boxed())
 }
 
 pub(crate) async fn whole(inner: &Arc<Inner>, key: &Key, limit: usize) -> Result<Bytes, ReadError> {
@@ -107,27 +86,20 @@ impl Check {
     /// One chunk is read and hashed ahead. So when the last one arrives here, the digest is known.
     fn stream(self) -> ByteStream {
         let mut rest = chunks(0..self.size);
-        let first = self.hash_next(
-            Hasher::new(self.digest.algorithm()),
-            rest.next().unwrap_or(0..0),
-        );
-        stream::try_unfold(
-            (self, rest, Some(first)),
-            |(check, mut rest, ahead)| async move {
-                let Some(ahead) = ahead else { return Ok(None) };
-                let (bytes, hasher) = join(ahead)
-                    .await
-                    .inspect_err(|err| report_cut(&check.inner, &check.key, err))?;
-                let ahead = match rest.next() {
-                    Some(chunk) => Some(check.hash_next(hasher, chunk)),
-                    None => {
-                        check.conclude(&hasher.finish())?;
-                        None
-                    }
-                };
-                Ok(Some((bytes, (check, rest, ahead))))
-            },
-        )
+        let first = self.hash_next(Hasher::new(self.digest.algorithm()), rest.next().unwrap_or(0..0));
+        stream::try_unfold((self, rest, Some(first)), |(check, mut rest, ahead)| async move {
+            let Some(ahead) = ahead else { return Ok(None) };
+            let (bytes, hasher) =
+                join(ahead).await.inspect_err(|err| report_cut(&check.inner, &check.key, err))?;
+            let ahead = match rest.next() {
+                Some(chunk) => Some(check.hash_next(hasher, chunk)),
+                None => {
+                    check.conclude(&hasher.finish())?;
+                    None
+                }
+            };
+            Ok(Some((bytes, (check, rest, ahead))))
+        })
         .boxed()
     }
 
@@ -142,17 +114,11 @@ impl Check {
 
     fn conclude(&self, actual: &Digest) -> io::Result<()> {
         if *actual == self.digest {
-            self.inner
-                .verified
-                .insert((self.key.clone(), self.source.version()), ());
+            self.inner.verified.insert((self.key.clone(), self.source.version()), ());
             return Ok(());
         }
-        self.inner
-            .report_damage(&self.key, "its digest is not the recorded one");
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the stored content is damaged",
-        ))
+        self.inner.report_damage(&self.key, "its digest is not the recorded one");
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the stored content is damaged"))
     }
 }
 
@@ -166,9 +132,7 @@ fn report_cut(inner: &Inner, key: &Key, err: &io::Error) {
 /// The range cut into chunks; none for an empty range.
 fn chunks(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send + Sync + use<> {
     let end = range.end;
-    range
-        .step_by(CHUNK_BYTES as usize)
-        .map(move |start| start..end.min(start + CHUNK_BYTES))
+    range.step_by(CHUNK_BYTES as usize).map(move |start| start..end.min(start + CHUNK_BYTES))
 }
 
 fn read_ahead(source: Arc<dyn Source>, chunk: Range<u64>) -> JoinHandle<io::Result<Bytes>> {

@@ -44,11 +44,7 @@ pub struct StateError;
 impl UploadState {
     /// The state of an upload that has no bytes yet. `algorithm` is what is hashed while bytes arrive.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self {
-            offset: 0,
-            hasher: Hasher::new(algorithm),
-            boot: *BOOT,
-        }
+        Self { offset: 0, hasher: Hasher::new(algorithm), boot: *BOOT }
     }
 
     /// The form to keep: 131 bytes for SHA-256, 235 for SHA-512 at most.
@@ -82,11 +78,7 @@ impl UploadState {
             _ => return Err(StateError),
         };
         let boot = boot.try_into().map_err(|_| StateError)?;
-        Ok(Self {
-            offset: u64::from_be_bytes(*offset),
-            hasher,
-            boot,
-        })
+        Ok(Self { offset: u64::from_be_bytes(*offset), hasher, boot })
     }
 
     /// Counts bytes that were written at the offset.
@@ -192,17 +184,8 @@ mod tests {
         let mut state = UploadState::from_bytes(&bytes).unwrap();
         assert_eq!(state.digest(Algorithm::Sha256), None);
         state.absorb(b" and after");
-        assert_eq!(
-            state.digest(Algorithm::Sha256),
-            None,
-            "more bytes do not make it credible again"
-        );
-        assert_eq!(
-            UploadState::from_bytes(&state.to_bytes())
-                .unwrap()
-                .digest(Algorithm::Sha256),
-            None
-        );
+        assert_eq!(state.digest(Algorithm::Sha256), None, "more bytes do not make it credible again");
+        assert_eq!(UploadState::from_bytes(&state.to_bytes()).unwrap().digest(Algorithm::Sha256), None);
     }
 
     #[test]
@@ -210,20 +193,14 @@ mod tests {
         let mut bytes = UploadState::new(Algorithm::Sha256).to_bytes();
         bytes[HEAD_BYTES - 1] ^= 1;
         let mut state = UploadState::from_bytes(&bytes).unwrap();
-        assert_eq!(
-            state.digest(Algorithm::Sha256),
-            Some(Digest::of(Algorithm::Sha256, b""))
-        );
+        assert_eq!(state.digest(Algorithm::Sha256), Some(Digest::of(Algorithm::Sha256, b"")));
         state.absorb(b"all of it was written in this boot");
         assert!(state.digest(Algorithm::Sha256).is_some());
     }
 
     #[test]
     fn the_other_algorithm_is_not_answered() {
-        assert_eq!(
-            UploadState::new(Algorithm::Sha256).digest(Algorithm::Sha512),
-            None
-        );
+        assert_eq!(UploadState::new(Algorithm::Sha256).digest(Algorithm::Sha512), None);
     }
 
     #[test]
@@ -237,20 +214,10 @@ mod tests {
         let mut other = good.clone();
         other[1] = 2;
         let longer = [good.as_slice(), b"x"].concat();
-        for bytes in [
-            &b""[..],
-            &good[..HEAD_BYTES],
-            &good[..good.len() - 1],
-            &longer,
-            &newer,
-            &unknown,
-            &other,
-        ] {
-            assert_eq!(
-                UploadState::from_bytes(bytes).err(),
-                Some(StateError),
-                "{bytes:?}"
-            );
+        for bytes in
+            [&b""[..], &good[..HEAD_BYTES], &good[..good.len() - 1], &longer, &newer, &unknown, &other]
+        {
+            assert_eq!(UploadState::from_bytes(bytes).err(), Some(StateError), "{bytes:?}");
         }
     }
 }

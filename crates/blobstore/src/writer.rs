@@ -56,12 +56,7 @@ pub struct Appended {
 
 impl Writer {
     pub(crate) fn new(driver: Arc<dyn Driver>, staging: Arc<dyn Staging>) -> Self {
-        Self {
-            driver,
-            staging,
-            settled: None,
-            torn: false,
-        }
+        Self { driver, staging, settled: None, torn: false }
     }
 
     /// Adds the body at `state.offset`, at most `length_max` bytes of it. Bytes beyond the offset, which an
@@ -84,10 +79,7 @@ impl Writer {
         self.settle(offset).await?;
         self.settled = None;
         self.torn = true;
-        let mut pump = Pump::new(Sink {
-            staging: self.staging.clone(),
-            state,
-        });
+        let mut pump = Pump::new(Sink { staging: self.staging.clone(), state });
         let received = pump.receive(&mut body, length_max).await;
         let finished = match received {
             Ok(received) => pump.finish().await.map(|state| (received, state)),
@@ -117,11 +109,7 @@ impl Writer {
 
     /// The digest of the upload's bytes. Comes from the running hash, and from reading the bytes again when
     /// that hash is of another algorithm or may count bytes that a power cut took.
-    pub async fn digest(
-        &mut self,
-        state: &UploadState,
-        algorithm: Algorithm,
-    ) -> Result<Digest, AppendError> {
+    pub async fn digest(&mut self, state: &UploadState, algorithm: Algorithm) -> Result<Digest, AppendError> {
         let started = Instant::now();
         self.settle(state.offset).await?;
         let digest = match state.digest(algorithm) {
@@ -148,12 +136,8 @@ impl Writer {
     pub async fn publish(self) -> Result<Key, Error> {
         let started = Instant::now();
         let name = self.driver.name();
-        let unsettled = || {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the size of the upload is not settled",
-            )
-        };
+        let unsettled =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the size of the upload is not settled");
         let size = self.settled.ok_or_else(unsettled)?;
         let (sender, receiver) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
@@ -253,10 +237,7 @@ struct Sink {
 impl Pump {
     fn new(sink: Sink) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_BUFFERS);
-        Self {
-            sender,
-            task: Task::Idle(Box::new(Drain { sink, queue })),
-        }
+        Self { sender, task: Task::Idle(Box::new(Drain { sink, queue })) }
     }
 
     /// Reads the body to its end, its limit or its failure. Fails only when writing does.
@@ -355,10 +336,7 @@ impl Pump {
     }
 
     /// Takes back what an ended task owned. It may have ended just before another buffer came.
-    fn collect(
-        &mut self,
-        ended: Result<(Box<Drain>, io::Result<()>), JoinError>,
-    ) -> io::Result<()> {
+    fn collect(&mut self, ended: Result<(Box<Drain>, io::Result<()>), JoinError>) -> io::Result<()> {
         self.task = Task::Lost;
         let (drain, done) = ended.map_err(io::Error::other)?;
         done?;

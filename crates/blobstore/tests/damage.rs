@@ -30,10 +30,7 @@ impl Stored {
 
     /// Reads everything: the bytes that were handed out, and the error at the end.
     async fn read(&self) -> Result<(usize, Option<io::Error>), ReadError> {
-        let mut stream = self
-            .store
-            .read(&self.key, &self.digest, LENGTH as u64, 0..LENGTH as u64)
-            .await?;
+        let mut stream = self.store.read(&self.key, &self.digest, LENGTH as u64, 0..LENGTH as u64).await?;
         let mut handed_out = 0;
         while let Some(chunk) = stream.next().await {
             match chunk {
@@ -45,11 +42,7 @@ impl Stored {
     }
 
     fn flip_bit(&self, offset: u64) {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path())
-            .unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(self.path()).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, offset).unwrap();
         file.write_all_at(&[byte[0] ^ 4], offset).unwrap();
@@ -58,28 +51,15 @@ impl Stored {
 
 async fn stored(verify_reads: bool) -> Stored {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        root: dir.path().to_owned(),
-        fsync: false,
-        verify_reads,
-    };
+    let config = Config { root: dir.path().to_owned(), fsync: false, verify_reads };
     let store = BlobStore::filesystem(&config).unwrap();
     let bytes: Bytes = (0..LENGTH).map(|number| (number / 7) as u8).collect();
     let mut writer = store.writer(Uuid::new_v4()).await.unwrap();
     let body = stream::iter([Ok::<_, io::Error>(bytes)]);
-    let state = writer
-        .append(UploadState::new(Algorithm::Sha256), body, None)
-        .await
-        .unwrap()
-        .state;
+    let state = writer.append(UploadState::new(Algorithm::Sha256), body, None).await.unwrap().state;
     let digest = writer.digest(&state, Algorithm::Sha256).await.unwrap();
     let key = writer.publish().await.unwrap();
-    Stored {
-        store,
-        dir,
-        key,
-        digest,
-    }
+    Stored { store, dir, key, digest }
 }
 
 #[tokio::test]
@@ -88,16 +68,9 @@ async fn an_emptied_or_cut_file_is_refused_before_the_first_byte() {
         let stored = stored(true).await;
         assert!(matches!(stored.read().await, Ok((LENGTH, None))));
         let mut damaged = stored.store.damaged();
-        OpenOptions::new()
-            .write(true)
-            .open(stored.path())
-            .unwrap()
-            .set_len(length)
-            .unwrap();
+        OpenOptions::new().write(true).open(stored.path()).unwrap().set_len(length).unwrap();
         assert_eq!(stored.store.stat(&stored.key).await.unwrap(), Some(length));
-        assert!(
-            matches!(stored.read().await, Err(ReadError::SizeMismatch { found }) if found == length)
-        );
+        assert!(matches!(stored.read().await, Err(ReadError::SizeMismatch { found }) if found == length));
         assert_eq!(damaged.try_recv().unwrap(), stored.key);
     }
 }
@@ -142,16 +115,8 @@ async fn the_check_can_be_switched_off_but_not_that_of_the_size() {
     let stored = stored(false).await;
     stored.flip_bit(5);
     assert!(matches!(stored.read().await, Ok((LENGTH, None))));
-    OpenOptions::new()
-        .write(true)
-        .open(stored.path())
-        .unwrap()
-        .set_len(5)
-        .unwrap();
-    assert!(matches!(
-        stored.read().await,
-        Err(ReadError::SizeMismatch { found: 5 })
-    ));
+    OpenOptions::new().write(true).open(stored.path()).unwrap().set_len(5).unwrap();
+    assert!(matches!(stored.read().await, Err(ReadError::SizeMismatch { found: 5 })));
 }
 
 #[tokio::test]
@@ -162,17 +127,9 @@ async fn a_file_cut_while_it_is_read_fails_the_stream() {
             stored.read().await.unwrap();
         }
         let mut damaged = stored.store.damaged();
-        let mut stream = stored
-            .store
-            .read(&stored.key, &stored.digest, LENGTH as u64, 0..LENGTH as u64)
-            .await
-            .unwrap();
-        OpenOptions::new()
-            .write(true)
-            .open(stored.path())
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        let mut stream =
+            stored.store.read(&stored.key, &stored.digest, LENGTH as u64, 0..LENGTH as u64).await.unwrap();
+        OpenOptions::new().write(true).open(stored.path()).unwrap().set_len(0).unwrap();
         let mut failed = false;
         while let Some(chunk) = stream.next().await {
             failed |= chunk.is_err();
@@ -186,30 +143,17 @@ async fn a_file_cut_while_it_is_read_fails_the_stream() {
 #[tokio::test]
 async fn after_another_boot_the_bytes_are_read_again() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        root: dir.path().to_owned(),
-        ..Config::default()
-    };
+    let config = Config { root: dir.path().to_owned(), ..Config::default() };
     let store = BlobStore::filesystem(&config).unwrap();
     let id = Uuid::new_v4();
-    let body = stream::iter([Ok::<_, io::Error>(Bytes::from_static(
-        b"what was written before the power cut",
-    ))]);
+    let body =
+        stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"what was written before the power cut"))]);
     let mut writer = store.writer(id).await.unwrap();
-    let state = writer
-        .append(UploadState::new(Algorithm::Sha256), body, None)
-        .await
-        .unwrap()
-        .state;
+    let state = writer.append(UploadState::new(Algorithm::Sha256), body, None).await.unwrap().state;
     drop(writer);
 
     let path = dir.path().join("uploads").join(id.to_string());
-    OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .write_all_at(&[0; 8], 9)
-        .unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0; 8], 9).unwrap();
     let on_disk = Digest::of(Algorithm::Sha256, &std::fs::read(&path).unwrap());
     // Form, algorithm and offset come before the 16 bytes of the boot.
     let mut kept = state.to_bytes();
@@ -222,15 +166,9 @@ async fn after_another_boot_the_bytes_are_read_again() {
         on_disk,
         "the running hash, in this boot"
     );
-    assert_eq!(
-        writer.digest(&other_boot, Algorithm::Sha256).await.unwrap(),
-        on_disk
-    );
+    assert_eq!(writer.digest(&other_boot, Algorithm::Sha256).await.unwrap(), on_disk);
     let more = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b" and after"))]);
     let state = writer.append(other_boot, more, None).await.unwrap().state;
     let on_disk = Digest::of(Algorithm::Sha256, &std::fs::read(&path).unwrap());
-    assert_eq!(
-        writer.digest(&state, Algorithm::Sha256).await.unwrap(),
-        on_disk
-    );
+    assert_eq!(writer.digest(&state, Algorithm::Sha256).await.unwrap(), on_disk);
 }

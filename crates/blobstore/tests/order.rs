@@ -58,17 +58,8 @@ impl Run {
 
 /// The example is built by `cargo test` beside the tests.
 fn example() -> PathBuf {
-    let path = std::env::current_exe()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .with_file_name("examples")
-        .join("publish");
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build -p hythe-blobstore --examples`",
-        path.display()
-    );
+    let path = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("publish");
+    assert!(path.is_file(), "{} is missing: run `cargo build -p hythe-blobstore --examples`", path.display());
     path
 }
 
@@ -77,17 +68,7 @@ fn run(inject: Option<&str>) -> Run {
     let root = dir.path().join("blobs");
     let trace = dir.path().join("trace");
     let mut strace = Command::new("strace");
-    strace.args([
-        "-f",
-        "-qq",
-        "-y",
-        "-s",
-        "200",
-        "-e",
-        "signal=none",
-        "-e",
-        CALLS,
-    ]);
+    strace.args(["-f", "-qq", "-y", "-s", "200", "-e", "signal=none", "-e", CALLS]);
     if let Some(inject) = inject {
         strace.args(["-e", &format!("inject={inject}")]);
     }
@@ -95,16 +76,8 @@ fn run(inject: Option<&str>) -> Run {
         "strace cannot be run; it shows the order of system calls to this test: install it (apt-get install strace)",
     );
     let text = std::fs::read_to_string(&trace).unwrap_or_default();
-    assert!(
-        text.contains("openat"),
-        "strace saw nothing; may this account trace processes? {output:?}"
-    );
-    Run {
-        output,
-        calls: calls(&text),
-        root,
-        _dir: dir,
-    }
+    assert!(text.contains("openat"), "strace saw nothing; may this account trace processes? {output:?}");
+    Run { output, calls: calls(&text), root, _dir: dir }
 }
 
 /// Lines of a trace, with calls that were interrupted by another thread put together again.
@@ -138,32 +111,17 @@ fn data_then_name_then_directory_and_only_then_the_key() {
     let root = run.root.to_str().unwrap();
     let uploads = format!("{root}/uploads/");
     let fan_out = format!("<{root}/{}>", &key[..4]);
-    let last_write = run
-        .calls
-        .iter()
-        .rposition(|call| call.starts_with("pwrite64(") && call.contains(&uploads));
+    let last_write =
+        run.calls.iter().rposition(|call| call.starts_with("pwrite64(") && call.contains(&uploads));
     let data = run.position(&["sync(", &uploads]);
     let parent = run.position(&["fsync(", &format!("<{root}/b>")]);
-    let rename = run.position(&[
-        "rename",
-        &uploads,
-        path.to_str().unwrap(),
-        "RENAME_NOREPLACE",
-    ]);
+    let rename = run.position(&["rename", &uploads, path.to_str().unwrap(), "RENAME_NOREPLACE"]);
     let directory = run.position(&["fsync(", &fan_out]);
     let told = run.position(&["write(1<", &key]);
     let order = [last_write.unwrap(), data, rename, directory, told];
-    assert!(
-        order.is_sorted() && parent < directory,
-        "{order:?} {parent}\n{}",
-        run.calls.join("\n")
-    );
+    assert!(order.is_sorted() && parent < directory, "{order:?} {parent}\n{}", run.calls.join("\n"));
     for position in [data, parent, rename, directory] {
-        assert!(
-            run.calls[position].ends_with("= 0"),
-            "{}",
-            run.calls[position]
-        );
+        assert!(run.calls[position].ends_with("= 0"), "{}", run.calls[position]);
     }
 }
 
@@ -177,28 +135,13 @@ fn after_a_failed_sync_there_is_no_key_and_no_file() {
         "fsync:error=EIO:when=3",
     ] {
         let run = run(Some(inject));
-        assert!(
-            run.calls
-                .iter()
-                .any(|call| call.contains("EIO") && call.contains("(INJECTED)")),
-            "{inject}"
-        );
+        assert!(run.calls.iter().any(|call| call.contains("EIO") && call.contains("(INJECTED)")), "{inject}");
         assert!(!run.output.status.success(), "{inject}");
         assert_eq!(run.key(), None, "{inject}");
         assert_eq!(run.files("b"), [], "{inject}");
         if inject.starts_with("fdatasync") {
-            assert_eq!(
-                run.files("uploads"),
-                [],
-                "what could not be synced is never synced again"
-            );
-            assert_eq!(
-                run.calls
-                    .iter()
-                    .filter(|call| call.contains("fdatasync"))
-                    .count(),
-                1
-            );
+            assert_eq!(run.files("uploads"), [], "what could not be synced is never synced again");
+            assert_eq!(run.calls.iter().filter(|call| call.contains("fdatasync")).count(), 1);
         }
     }
 }
@@ -208,22 +151,14 @@ fn a_full_disk_is_reported_as_full_and_leaves_nothing() {
     for errno in ["ENOSPC", "EDQUOT"] {
         for when in 1..=4 {
             let run = run(Some(&format!("pwrite64:error={errno}:when={when}")));
-            assert!(
-                run.errors().contains("Full"),
-                "{errno} {when}: {}",
-                run.errors()
-            );
+            assert!(run.errors().contains("Full"), "{errno} {when}: {}", run.errors());
             assert_eq!(run.files(""), [], "{errno} {when}");
         }
     }
     let run = run(Some("renameat2:error=ENOSPC"));
     assert!(run.errors().contains("Full"), "{}", run.errors());
     assert_eq!(run.files("b"), []);
-    assert_eq!(
-        run.files("uploads").len(),
-        1,
-        "the upload can go on when there is room again"
-    );
+    assert_eq!(run.files("uploads").len(), 1, "the upload can go on when there is room again");
 }
 
 #[test]
@@ -237,21 +172,13 @@ fn a_file_system_without_exclusive_rename_works_too() {
 #[test]
 fn death_at_any_call_leaves_a_whole_file_or_none() {
     let mut deaths = 0;
-    for (call, count) in [
-        ("pwrite64", 4),
-        ("fdatasync", 1),
-        ("fsync", 3),
-        ("renameat2", 1),
-    ] {
+    for (call, count) in [("pwrite64", 4), ("fdatasync", 1), ("fsync", 3), ("renameat2", 1)] {
         for when in 1..=count {
             let run = run(Some(&format!("{call}:signal=KILL:when={when}")));
             assert!(!run.output.status.success(), "{call} {when}");
             assert_eq!(run.key(), None, "{call} {when}");
             let published = run.files("b");
-            assert!(
-                published.iter().all(|(_, length)| *length == LENGTH),
-                "{call} {when}: {published:?}"
-            );
+            assert!(published.iter().all(|(_, length)| *length == LENGTH), "{call} {when}: {published:?}");
             deaths += 1;
         }
     }

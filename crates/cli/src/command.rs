@@ -65,7 +65,7 @@ pub(crate) struct Common {
     /// Configuration file [env: HYTHE_CONFIG] [default: /etc/hythe/hythe.yaml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept [env: HYTHE_DATA_DIR] [default: see hythe config explain data_dir]
+    /// Directory for everything that is kept [env: HYTHE_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -74,11 +74,11 @@ pub(crate) struct Common {
 struct ServeLine {
     #[command(flatten)]
     common: Common,
-    /// Public address; port 0 takes a free one [env: HYTHE_HTTP__ADDR] [default: 0.0.0.0:8080]
+    /// Public address [env: HYTHE_HTTP__ADDR] [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Operations address, or "off" [env: HYTHE_HTTP__OPS_ADDR] [default: 127.0.0.1:9090]
-    #[arg(long, value_name = "ADDR|off")]
+    /// Operations address [env: HYTHE_HTTP__OPS_ADDR] [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
     ops_listen: Option<String>,
 }
 

@@ -170,7 +170,11 @@ mod tests {
         let presented = Presented::password(ADMIN, password.to_owned());
         let login = domains.identity.authenticate(&presented, &Origin::default()).await;
         assert!(login.is_ok());
-        assert!(domains.tenancy.project_visible(&caller(), "library").await.unwrap());
+        let admin = domains.identity.active_user(1).await.unwrap().unwrap();
+        let caller =
+            identity::Caller { principal: identity::Principal::User(admin), origin: Origin::default() };
+        let library = domains.tenancy.project_visible(&caller, "library").await;
+        assert!(library.unwrap());
 
         // A second start makes nothing anew and says nothing.
         assert_eq!(prepare(&domains, directory.path()).await.unwrap(), None);
@@ -188,9 +192,5 @@ mod tests {
         assert!(!watching.is_finished());
         shutdown.cancel();
         watching.await.unwrap();
-    }
-
-    fn caller() -> identity::Caller {
-        identity::Caller { principal: identity::Principal::Anonymous, origin: Origin::default() }
     }
 }

@@ -204,6 +204,10 @@ fn spawn_all(
     let until = flush.clone();
     background.spawn("pull counters", async move { pulls.run(until.cancelled_owned()).await });
 
+    let blobs = domains.catalog.blobs.clone();
+    let until = flush.clone();
+    background.spawn("damaged content", async move { blobs.watch_damage(until.cancelled_owned()).await });
+
     background.spawn("metrics", metrics.run(flush.clone()));
     background.spawn("gauges", gauges(domains.clone(), flush.clone()));
     background.spawn(

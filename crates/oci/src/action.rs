@@ -38,10 +38,7 @@ impl FromStr for Action {
     type Err = UnknownAction;
 
     fn from_str(text: &str) -> Result<Self, UnknownAction> {
-        Action::ALL
-            .into_iter()
-            .find(|action| action.as_str() == text)
-            .ok_or(UnknownAction)
+        Action::ALL.into_iter().find(|action| action.as_str() == text).ok_or(UnknownAction)
     }
 }
 

@@ -197,25 +197,18 @@ impl<'de> serde::Deserialize<'de> for Digest {
 mod tests {
     use super::*;
 
-    const EMPTY_256: &str =
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const EMPTY_256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     const EMPTY_512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
 
     #[test]
     fn round_trips_through_text_bytes_and_json() {
-        for (algorithm, text) in [
-            (Algorithm::Sha256, EMPTY_256),
-            (Algorithm::Sha512, EMPTY_512),
-        ] {
+        for (algorithm, text) in [(Algorithm::Sha256, EMPTY_256), (Algorithm::Sha512, EMPTY_512)] {
             let digest = Digest::of(algorithm, b"");
             assert_eq!(digest.to_string(), text);
             assert_eq!(format!("{digest:?}"), text);
             assert_eq!(text.parse(), Ok(digest.clone()));
             assert_eq!(Digest::from_bytes(&digest.to_bytes()), Ok(digest.clone()));
-            assert_eq!(
-                Digest::from_hash(algorithm, digest.hash_bytes()),
-                Ok(digest.clone())
-            );
+            assert_eq!(Digest::from_hash(algorithm, digest.hash_bytes()), Ok(digest.clone()));
             assert_eq!(digest.to_bytes().len(), 1 + algorithm.hash_bytes());
             let json = serde_json::to_string(&digest).unwrap();
             assert_eq!(json, format!("\"{text}\""));
@@ -238,10 +231,7 @@ mod tests {
             (format!("sha256:{}", &hex[1..]), DigestError::Length),
             (format!("sha256:{hex}a"), DigestError::Length),
             (format!("sha512:{hex}"), DigestError::Length),
-            (
-                format!("sha256:{}", hex.to_uppercase()),
-                DigestError::Encoding,
-            ),
+            (format!("sha256:{}", hex.to_uppercase()), DigestError::Encoding),
             (format!("sha256:{}g", &hex[1..]), DigestError::Encoding),
             (format!("sha256: {}", &hex[1..]), DigestError::Encoding),
             (format!("sha256:{}é", &hex[2..]), DigestError::Encoding),
@@ -251,10 +241,7 @@ mod tests {
             (format!("sha256+b64:{hex}"), DigestError::Algorithm),
             (format!("sha256/{hex}"), DigestError::Form),
             (format!(":{hex}"), DigestError::Algorithm),
-            (
-                format!("sha256:sha256:{}", &hex[7..]),
-                DigestError::Encoding,
-            ),
+            (format!("sha256:sha256:{}", &hex[7..]), DigestError::Encoding),
         ];
         for (text, error) in cases {
             assert_eq!(text.parse::<Digest>(), Err(error), "{text:?}");
@@ -263,22 +250,10 @@ mod tests {
 
     #[test]
     fn refuses_foreign_bytes() {
-        for bytes in [
-            &[][..],
-            &[1],
-            &[1; 32],
-            &[1; 34],
-            &[0; 33],
-            &[3; 33],
-            &[2; 33],
-            &[2; 64],
-        ] {
+        for bytes in [&[][..], &[1], &[1; 32], &[1; 34], &[0; 33], &[3; 33], &[2; 33], &[2; 64]] {
             assert!(Digest::from_bytes(bytes).is_err(), "{bytes:?}");
         }
         assert!(Digest::from_bytes(&[1; 33]).is_ok());
-        assert_eq!(
-            Digest::from_hash(Algorithm::Sha512, vec![0; 32]),
-            Err(DigestError::Length)
-        );
+        assert_eq!(Digest::from_hash(Algorithm::Sha512, vec![0; 32]), Err(DigestError::Length));
     }
 }

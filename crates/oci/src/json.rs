@@ -167,10 +167,7 @@ impl<'de> Visitor<'de> for Object {
 
 /// Takes one from a budget shared by the whole document.
 pub(crate) fn spend<E: serde::de::Error>(budget: &Cell<usize>, what: &str) -> Result<(), E> {
-    let left = budget
-        .get()
-        .checked_sub(1)
-        .ok_or_else(|| E::custom(format!("too many {what}")))?;
+    let left = budget.get().checked_sub(1).ok_or_else(|| E::custom(format!("too many {what}")))?;
     budget.set(left);
     Ok(())
 }
@@ -189,13 +186,7 @@ mod tests {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(check(nested(100).as_bytes(), 100).is_ok());
         assert!(check(nested(101).as_bytes(), 100).is_err());
-        assert!(
-            check(
-                format!("{}{}", "[{".repeat(50), "}]".repeat(50)).as_bytes(),
-                100
-            )
-            .is_ok()
-        );
+        assert!(check(format!("{}{}", "[{".repeat(50), "}]".repeat(50)).as_bytes(), 100).is_ok());
         assert!(check(br#"{"a":"[[[[[[","b":"\"[[[[[[\\"}"#, 1).is_ok());
         assert!(check(br#"["\\[",[["x"]]]"#, 2).is_err());
         // Text that is no JSON ends all the same.
@@ -221,14 +212,7 @@ mod tests {
         assert_eq!(members.admit("other"), Ok(None));
         assert_eq!(members.admit("other"), Ok(None));
         assert_eq!(members.admit("sizes"), Ok(None));
-        for key in [
-            "size",
-            "Size",
-            "SIZE",
-            "\u{17f}ize",
-            "mediatype",
-            "MediaType",
-        ] {
+        for key in ["size", "Size", "SIZE", "\u{17f}ize", "mediatype", "MediaType"] {
             assert!(members.admit(key).is_err(), "{key:?}");
         }
         assert_eq!(members.admit("mediaType"), Ok(Some("mediaType")));

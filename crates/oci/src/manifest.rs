@@ -47,11 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            descriptors_max: 10_000,
-            annotations_max: 200_000,
-            depth_max: 100,
-        }
+        Limits { descriptors_max: 10_000, annotations_max: 200_000, depth_max: 100 }
     }
 }
 
@@ -84,26 +80,17 @@ impl Descriptor {
 
     /// Whether the media type says that the content must not be passed on.
     pub fn is_nondistributable(&self) -> bool {
-        self.media_type
-            .starts_with("application/vnd.docker.image.rootfs.foreign.")
-            || self
-                .media_type
-                .starts_with("application/vnd.oci.image.layer.nondistributable.")
+        self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+            || self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
     }
 }
 
 /// What a document names.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per request, and a box would be in every pattern"
-)]
+#[expect(clippy::large_enum_variant, reason = "one per request, and a box would be in every pattern")]
 pub enum Body {
     /// An image or any other artifact: a config and blobs.
-    Image {
-        config: Descriptor,
-        layers: Vec<Descriptor>,
-    },
+    Image { config: Descriptor, layers: Vec<Descriptor> },
     /// A list of manifests.
     Index { manifests: Vec<Descriptor> },
 }
@@ -166,8 +153,7 @@ pub fn kind(manifest: &Manifest) -> String {
         "application/vnd.cncf.helm.config.v1+json" => "CHART",
         "application/vnd.cnab.manifest.v1" => "CNAB",
         "application/vnd.wasm.config.v0+json" | "application/vnd.wasm.config.v1+json" => "WASM",
-        "application/vnd.cncf.model.manifest.v1+json"
-        | "application/vnd.cncf.model.config.v1+json" => "CNAI",
+        "application/vnd.cncf.model.manifest.v1+json" | "application/vnd.cncf.model.config.v1+json" => "CNAI",
         "application/vnd.goharbor.harbor.sbom.v1" => "SBOM",
         other => return derived_kind(other).unwrap_or_else(|| "UNKNOWN".to_owned()),
     };
@@ -176,35 +162,22 @@ pub fn kind(manifest: &Manifest) -> String {
 
 /// The middle of `application/vnd.<owner>.<middle>.config.<version>+json`, in upper case.
 fn derived_kind(media_type: &str) -> Option<String> {
-    let (_owner, rest) = media_type
-        .strip_prefix("application/vnd.")?
-        .strip_suffix("+json")?
-        .split_once('.')?;
+    let (_owner, rest) =
+        media_type.strip_prefix("application/vnd.")?.strip_suffix("+json")?.split_once('.')?;
     let (middle, version) = rest.rsplit_once(".config.")?;
-    if version.contains('.') {
-        None
-    } else {
-        Some(middle.to_uppercase())
-    }
+    if version.contains('.') { None } else { Some(middle.to_uppercase()) }
 }
 
 /// Reads a manifest or an index. `content_type` is the request's header, parameters allowed; an empty
 /// one counts as none. Types that are unknown to us are read by their shape.
-pub fn parse(
-    payload: &[u8],
-    content_type: Option<&str>,
-    limits: &Limits,
-) -> Result<Manifest, Error> {
+pub fn parse(payload: &[u8], content_type: Option<&str>, limits: &Limits) -> Result<Manifest, Error> {
     let header = match content_type.map(str::trim) {
         None | Some("") => None,
-        Some(value) => Some(
-            MediaType::from_header(value).map_err(|err| Error(format!("Content-Type: {err}")))?,
-        ),
+        Some(value) => {
+            Some(MediaType::from_header(value).map_err(|err| Error(format!("Content-Type: {err}")))?)
+        }
     };
-    if header
-        .as_ref()
-        .is_some_and(|header| header.as_str().starts_with(DOCKER_SCHEMA_1))
-    {
+    if header.as_ref().is_some_and(|header| header.as_str().starts_with(DOCKER_SCHEMA_1)) {
         return Err(schema_1());
     }
     let text = json::check(payload, limits.depth_max).map_err(Error)?;
@@ -247,9 +220,7 @@ impl Document {
         let body_type = self.media_type.filter(|text| !text.is_empty());
         if self.has_schema_1_layers
             || self.schema_version == Some(1)
-            || body_type
-                .as_ref()
-                .is_some_and(|text| text.starts_with(DOCKER_SCHEMA_1))
+            || body_type.as_ref().is_some_and(|text| text.starts_with(DOCKER_SCHEMA_1))
         {
             return Err(schema_1());
         }
@@ -260,14 +231,9 @@ impl Document {
             return refuse("both an image and an index: it has manifests beside config or layers");
         }
         let body = if self.has_manifests {
-            Body::Index {
-                manifests: self.manifests.unwrap_or_default(),
-            }
+            Body::Index { manifests: self.manifests.unwrap_or_default() }
         } else if let Some(config) = self.config {
-            Body::Image {
-                config,
-                layers: self.layers.unwrap_or_default(),
-            }
+            Body::Image { config, layers: self.layers.unwrap_or_default() }
         } else if self.has_config_or_layers {
             return refuse("config is missing");
         } else {
@@ -366,19 +332,12 @@ impl<'de> Visitor<'de> for DocumentReader<'_> {
         while let Some(key) = object.next_key::<Cow<'de, str>>()? {
             match members.admit(&key).map_err(A::Error::custom)? {
                 Some("schemaVersion") => document.schema_version = Some(object.next_value()?),
-                Some("mediaType") => {
-                    document.media_type = short(object.next_value()?, "mediaType")?
-                }
-                Some("artifactType") => {
-                    document.artifact_type = short(object.next_value()?, "artifactType")?
-                }
-                Some("subject") => {
-                    document.subject = object.next_value_seed(DescriptorReader(self.0))?
-                }
+                Some("mediaType") => document.media_type = short(object.next_value()?, "mediaType")?,
+                Some("artifactType") => document.artifact_type = short(object.next_value()?, "artifactType")?,
+                Some("subject") => document.subject = object.next_value_seed(DescriptorReader(self.0))?,
                 Some("annotations") => {
-                    document.annotations = object.next_value_seed(json::Strings {
-                        budget: &self.0.annotations,
-                    })?;
+                    document.annotations =
+                        object.next_value_seed(json::Strings { budget: &self.0.annotations })?;
                 }
                 Some("config") => {
                     document.has_config_or_layers = true;
@@ -428,8 +387,7 @@ impl<'de> Visitor<'de> for DescriptorsReader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut descriptors = Vec::new();
         while let Some(descriptor) = list.next_element_seed(DescriptorReader(self.0))? {
-            descriptors
-                .push(descriptor.ok_or_else(|| A::Error::custom("null in place of a descriptor"))?);
+            descriptors.push(descriptor.ok_or_else(|| A::Error::custom("null in place of a descriptor"))?);
         }
         Ok(Some(descriptors))
     }
@@ -479,13 +437,9 @@ impl<'de> Visitor<'de> for DescriptorReader<'_> {
                 Some("urls") => urls = Some(object.next_value()?),
                 Some("platform") => platform = object.next_value_seed(json::Object)?,
                 Some("annotations") => {
-                    annotations = object.next_value_seed(json::Strings {
-                        budget: &self.0.annotations,
-                    })?;
+                    annotations = object.next_value_seed(json::Strings { budget: &self.0.annotations })?;
                 }
-                Some("artifactType") => {
-                    artifact_type = short(object.next_value()?, "artifactType")?
-                }
+                Some("artifactType") => artifact_type = short(object.next_value()?, "artifactType")?,
                 // Inline data is the client's shortcut; what we serve is the blob itself.
                 Some(_) | None => json::skip(&mut object)?,
             }
@@ -496,9 +450,7 @@ impl<'de> Visitor<'de> for DescriptorReader<'_> {
             return Err(A::Error::custom("a size of more than 63 bits"));
         }
         Ok(Some(Descriptor {
-            media_type: media_type
-                .filter(|text| !text.is_empty())
-                .ok_or_else(|| missing("mediaType"))?,
+            media_type: media_type.filter(|text| !text.is_empty()).ok_or_else(|| missing("mediaType"))?,
             digest: digest.ok_or_else(|| missing("digest"))?,
             size,
             urls: urls.flatten().unwrap_or_default(),
@@ -513,9 +465,7 @@ impl<'de> Visitor<'de> for DescriptorReader<'_> {
 fn short<E: serde::de::Error>(text: Option<String>, member: &str) -> Result<Option<String>, E> {
     match text {
         Some(text) if text.len() > MEDIA_TYPE_BYTES_MAX || text.chars().any(char::is_control) => {
-            Err(E::custom(format!(
-                "{member} is longer than {MEDIA_TYPE_BYTES_MAX} bytes or not printable"
-            )))
+            Err(E::custom(format!("{member} is longer than {MEDIA_TYPE_BYTES_MAX} bytes or not printable")))
         }
         text => Ok(text),
     }

@@ -15,10 +15,7 @@ fn config() -> String {
 }
 
 fn image(members: &str) -> String {
-    format!(
-        r#"{{"schemaVersion":2,"config":{},"layers":[]{members}}}"#,
-        config()
-    )
+    format!(r#"{{"schemaVersion":2,"config":{},"layers":[]{members}}}"#, config())
 }
 
 fn read(text: &str, content_type: Option<&str>) -> Result<Manifest, Error> {
@@ -41,48 +38,15 @@ fn accepts_what_clients_push() {
             image(&format!(r#","mediaType":"{OCI_MANIFEST}""#)),
             Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
         ),
-        (
-            image(&format!(r#","mediaType":"{DOCKER_MANIFEST}""#)),
-            Some(DOCKER_MANIFEST),
-        ),
-        (
-            image(r#","annotations":null,"subject":null,"artifactType":"""#),
-            Some(OCI_MANIFEST),
-        ),
-        (
-            image(r#","unknown":{"digest":1,"DIGEST":2},"unknown":[]"#),
-            Some("application/x.mine+json"),
-        ),
-        (
-            format!(r#"{{"schemaVersion":2,"config":{}}}"#, config()),
-            Some(OCI_MANIFEST),
-        ),
-        (
-            format!(
-                r#"{{"schemaVersion":2,"config":{},"layers":null}}"#,
-                config()
-            ),
-            Some(OCI_MANIFEST),
-        ),
-        (
-            format!(
-                r#"{{"schemaVersion":2,"config":{},"layers":[{layer},{layer}]}}"#,
-                config()
-            ),
-            None,
-        ),
-        (
-            r#"{"schemaVersion":2,"manifests":[]}"#.to_owned(),
-            Some(OCI_INDEX),
-        ),
-        (
-            r#"{"schemaVersion":2,"manifests":null}"#.to_owned(),
-            Some(DOCKER_LIST),
-        ),
-        (
-            format!(r#"{{"schemaVersion":2,"manifests":[{layer}]}}"#),
-            Some(OCI_INDEX),
-        ),
+        (image(&format!(r#","mediaType":"{DOCKER_MANIFEST}""#)), Some(DOCKER_MANIFEST)),
+        (image(r#","annotations":null,"subject":null,"artifactType":"""#), Some(OCI_MANIFEST)),
+        (image(r#","unknown":{"digest":1,"DIGEST":2},"unknown":[]"#), Some("application/x.mine+json")),
+        (format!(r#"{{"schemaVersion":2,"config":{}}}"#, config()), Some(OCI_MANIFEST)),
+        (format!(r#"{{"schemaVersion":2,"config":{},"layers":null}}"#, config()), Some(OCI_MANIFEST)),
+        (format!(r#"{{"schemaVersion":2,"config":{},"layers":[{layer},{layer}]}}"#, config()), None),
+        (r#"{"schemaVersion":2,"manifests":[]}"#.to_owned(), Some(OCI_INDEX)),
+        (r#"{"schemaVersion":2,"manifests":null}"#.to_owned(), Some(DOCKER_LIST)),
+        (format!(r#"{{"schemaVersion":2,"manifests":[{layer}]}}"#), Some(OCI_INDEX)),
         (format!(" \n{}\r\n\t", image("")), Some(OCI_MANIFEST)),
     ];
     for (text, content_type) in cases {
@@ -105,9 +69,7 @@ fn reads_every_member() {
     assert_eq!(manifest.annotations["size"], "x");
     assert_eq!(manifest.subject.as_ref().unwrap().size, i64::MAX as u64);
     assert_eq!(manifest.content_size(), 0);
-    let Body::Index { manifests } = &manifest.body else {
-        panic!("not an index")
-    };
+    let Body::Index { manifests } = &manifest.body else { panic!("not an index") };
     let child = &manifests[0];
     assert_eq!(child.platform.as_ref().unwrap()["os"], "linux");
     assert_eq!(child.annotations.as_ref().unwrap().len(), 2);
@@ -127,23 +89,9 @@ fn foreign_layers_are_neither_demanded_nor_counted() {
         config()
     );
     let manifest = read(&text, Some(DOCKER_MANIFEST)).unwrap();
-    let Body::Image { layers, .. } = &manifest.body else {
-        panic!("not an image")
-    };
-    assert_eq!(
-        layers
-            .iter()
-            .map(Descriptor::is_foreign)
-            .collect::<Vec<_>>(),
-        [true, false, false]
-    );
-    assert_eq!(
-        layers
-            .iter()
-            .map(Descriptor::is_nondistributable)
-            .collect::<Vec<_>>(),
-        [true, true, false]
-    );
+    let Body::Image { layers, .. } = &manifest.body else { panic!("not an image") };
+    assert_eq!(layers.iter().map(Descriptor::is_foreign).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(layers.iter().map(Descriptor::is_nondistributable).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(manifest.content_size(), 2 + 10 + 5);
 }
 
@@ -167,16 +115,10 @@ fn the_type_comes_from_the_header_then_the_body_then_the_shape() {
 #[test]
 fn ct_04_refuses_ambiguous_documents() {
     let both = [
-        format!(
-            r#"{{"schemaVersion":2,"config":{},"manifests":[]}}"#,
-            config()
-        ),
+        format!(r#"{{"schemaVersion":2,"config":{},"manifests":[]}}"#, config()),
         r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#.to_owned(),
         r#"{"schemaVersion":2,"layers":null,"manifests":[]}"#.to_owned(),
-        format!(
-            r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":null}}"#,
-            config()
-        ),
+        format!(r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":null}}"#, config()),
     ];
     for text in both {
         for content_type in [None, Some(OCI_MANIFEST), Some(OCI_INDEX), Some("x/y")] {
@@ -184,17 +126,10 @@ fn ct_04_refuses_ambiguous_documents() {
         }
     }
     let typed = image(&format!(r#","mediaType":"{OCI_MANIFEST}""#));
-    for content_type in [
-        DOCKER_MANIFEST,
-        OCI_INDEX,
-        "x/y",
-        "application/json",
-        "application/vnd.oci.image.Manifest.v1+json",
-    ] {
-        assert!(
-            refused(&typed, Some(content_type)).contains("mediaType differs"),
-            "{content_type}"
-        );
+    for content_type in
+        [DOCKER_MANIFEST, OCI_INDEX, "x/y", "application/json", "application/vnd.oci.image.Manifest.v1+json"]
+    {
+        assert!(refused(&typed, Some(content_type)).contains("mediaType differs"), "{content_type}");
     }
     for content_type in [OCI_INDEX, DOCKER_LIST] {
         assert!(refused(&image(""), Some(content_type)).contains("under the type"));
@@ -203,10 +138,7 @@ fn ct_04_refuses_ambiguous_documents() {
         assert!(refused(r#"{"manifests":[]}"#, Some(content_type)).contains("under the type"));
     }
     for content_type in ["nonsense", "a/b, c/d", "a/b\r\nx: y", "/"] {
-        assert!(
-            refused(&image(""), Some(content_type)).contains("Content-Type"),
-            "{content_type:?}"
-        );
+        assert!(refused(&image(""), Some(content_type)).contains("Content-Type"), "{content_type:?}");
     }
 }
 
@@ -291,10 +223,7 @@ fn ct_05_refuses_what_is_not_strict_json() {
         r#"{"manifests":[],"annotations":[]}"#.to_owned(),
         r#"{"manifests":[],"mediaType":"nonsense"}"#.to_owned(),
         r#"{"manifests":[],"artifactType":7}"#.to_owned(),
-        format!(
-            r#"{{"manifests":[],"artifactType":"a/{}"}}"#,
-            "b".repeat(254)
-        ),
+        format!(r#"{{"manifests":[],"artifactType":"a/{}"}}"#, "b".repeat(254)),
         r#"{"manifests":[],"artifactType":"a/b\r\nc"}"#.to_owned(),
         r#"{"schemaVersion":3,"manifests":[]}"#.to_owned(),
         r#"{"schemaVersion":"2","manifests":[]}"#.to_owned(),
@@ -302,14 +231,7 @@ fn ct_05_refuses_what_is_not_strict_json() {
     for text in cases {
         refused(&text, None);
     }
-    assert!(
-        parse(
-            b"{\"manifests\":[],\"x\":\"\xff\"}",
-            None,
-            &Limits::default()
-        )
-        .is_err()
-    );
+    assert!(parse(b"{\"manifests\":[],\"x\":\"\xff\"}", None, &Limits::default()).is_err());
 }
 
 #[test]
@@ -326,10 +248,7 @@ fn ct_05_refuses_impossible_descriptors() {
         "1e400",
         "true",
     ] {
-        refused(
-            &format!(r#"{{"manifests":[{}]}}"#, descriptor("a/b", size)),
-            None,
-        );
+        refused(&format!(r#"{{"manifests":[{}]}}"#, descriptor("a/b", size)), None);
     }
     for text in [
         format!(r#"{{"digest":"{DIGEST}","size":1}}"#),
@@ -337,12 +256,8 @@ fn ct_05_refuses_impossible_descriptors() {
         r#"{"mediaType":"a/b","size":1}"#.to_owned(),
         format!(r#"{{"mediaType":"a/b","digest":"{DIGEST}"}}"#),
         r#"{"mediaType":"a/b","digest":"sha256:../../etc","size":1}"#.to_owned(),
-        format!(
-            r#"{{"mediaType":"a/b","digest":"{}","size":1}}"#,
-            DIGEST.to_uppercase()
-        ),
-        r#"{"mediaType":"a/b","digest":"md5:d41d8cd98f00b204e9800998ecf8427e","size":1}"#
-            .to_owned(),
+        format!(r#"{{"mediaType":"a/b","digest":"{}","size":1}}"#, DIGEST.to_uppercase()),
+        r#"{"mediaType":"a/b","digest":"md5:d41d8cd98f00b204e9800998ecf8427e","size":1}"#.to_owned(),
         format!(r#"{{"mediaType":"a/b","digest":"{DIGEST}","size":1,"platform":"linux"}}"#),
         format!(r#"{{"mediaType":"a/b","digest":"{DIGEST}","size":1,"urls":"x"}}"#),
         "[]".to_owned(),
@@ -360,13 +275,8 @@ fn ct_05_refuses_impossible_descriptors() {
 #[test]
 fn ct_05_limits_hold() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
-        let deep = |levels: usize| {
-            image(&format!(
-                r#","x":{}1{}"#,
-                open.repeat(levels),
-                close.repeat(levels)
-            ))
-        };
+        let deep =
+            |levels: usize| image(&format!(r#","x":{}1{}"#, open.repeat(levels), close.repeat(levels)));
         assert!(read(&deep(99), None).is_ok());
         for levels in [100, 127, 128, 100_000] {
             assert!(refused(&deep(levels), None).contains("nested"), "{levels}");
@@ -381,32 +291,20 @@ fn ct_05_limits_hold() {
     assert!(read(&platform(96), None).is_ok());
     assert!(refused(&platform(97), None).contains("nested"));
 
-    let many = |count: usize| {
-        format!(
-            r#"{{"manifests":[{}]}}"#,
-            vec![descriptor("a/b", "1"); count].join(",")
-        )
-    };
+    let many =
+        |count: usize| format!(r#"{{"manifests":[{}]}}"#, vec![descriptor("a/b", "1"); count].join(","));
     assert!(read(&many(10_000), None).is_ok());
     assert!(refused(&many(10_001), None).contains("too many descriptors"));
     assert!(refused(&many(30_000), None).contains("too many descriptors"));
 
     let annotated = |count: usize| {
-        let entries: Vec<String> = (0..count)
-            .map(|number| format!(r#""{number}":"""#))
-            .collect();
-        format!(
-            r#"{{"manifests":[],"annotations":{{{}}}}}"#,
-            entries.join(",")
-        )
+        let entries: Vec<String> = (0..count).map(|number| format!(r#""{number}":"""#)).collect();
+        format!(r#"{{"manifests":[],"annotations":{{{}}}}}"#, entries.join(","))
     };
     assert!(read(&annotated(200_000), None).is_ok());
     assert!(refused(&annotated(200_001), None).contains("too many annotations"));
     // One annotation may fill the document: the conformance suite pushes that.
-    let giant = format!(
-        r#"{{"manifests":[],"annotations":{{"a":"{}"}}}}"#,
-        "x".repeat(MANIFEST_BYTES_MAX)
-    );
+    let giant = format!(r#"{{"manifests":[],"annotations":{{"a":"{}"}}}}"#, "x".repeat(MANIFEST_BYTES_MAX));
     assert!(read(&giant, None).is_ok());
 }
 
@@ -414,19 +312,10 @@ fn ct_05_limits_hold() {
 fn schema_1_is_refused_by_name() {
     let typed = image(r#","mediaType":"application/vnd.docker.distribution.manifest.v1+json""#);
     for (text, content_type) in [
-        (
-            image(""),
-            Some("application/vnd.docker.distribution.manifest.v1+prettyjws"),
-        ),
-        (
-            image(""),
-            Some("application/vnd.docker.distribution.manifest.v1+json"),
-        ),
+        (image(""), Some("application/vnd.docker.distribution.manifest.v1+prettyjws")),
+        (image(""), Some("application/vnd.docker.distribution.manifest.v1+json")),
         (typed, None),
-        (
-            r#"{"schemaVersion":1,"name":"a/b","fsLayers":[]}"#.to_owned(),
-            Some("application/json"),
-        ),
+        (r#"{"schemaVersion":1,"name":"a/b","fsLayers":[]}"#.to_owned(), Some("application/json")),
         (r#"{"fsLayers":[]}"#.to_owned(), None),
         (image(r#","fsLayers":[]"#), None),
     ] {
@@ -442,49 +331,21 @@ fn kinds_follow_harbor() {
     };
     for (media_type, members, kind) in [
         ("application/vnd.oci.image.config.v1+json", "", "IMAGE"),
-        (
-            "application/vnd.docker.container.image.v1+json",
-            "",
-            "IMAGE",
-        ),
+        ("application/vnd.docker.container.image.v1+json", "", "IMAGE"),
         ("application/vnd.cncf.helm.config.v1+json", "", "CHART"),
         ("application/vnd.wasm.config.v0+json", "", "WASM"),
         ("application/vnd.wasm.config.v1+json", "", "WASM"),
         ("application/vnd.acme.rocket.config.v1+json", "", "ROCKET"),
-        (
-            "application/vnd.acme.big.rocket.config.v1+json",
-            "",
-            "BIG.ROCKET",
-        ),
-        (
-            "application/vnd.acme.rocket.config.v1.2+json",
-            "",
-            "UNKNOWN",
-        ),
+        ("application/vnd.acme.big.rocket.config.v1+json", "", "BIG.ROCKET"),
+        ("application/vnd.acme.rocket.config.v1.2+json", "", "UNKNOWN"),
         ("application/vnd.acme.rocket.config.v1", "", "UNKNOWN"),
         ("application/vnd.acme.config.v1+json", "", "UNKNOWN"),
-        (
-            "text/plain",
-            r#","artifactType":"application/vnd.acme.rocket.config.v1+json""#,
-            "UNKNOWN",
-        ),
-        (
-            OCI_EMPTY,
-            r#","artifactType":"application/vnd.acme.rocket.config.v1+json""#,
-            "ROCKET",
-        ),
-        (
-            OCI_EMPTY,
-            r#","artifactType":"application/vnd.dev.sigstore.bundle.v0.3+json""#,
-            "UNKNOWN",
-        ),
+        ("text/plain", r#","artifactType":"application/vnd.acme.rocket.config.v1+json""#, "UNKNOWN"),
+        (OCI_EMPTY, r#","artifactType":"application/vnd.acme.rocket.config.v1+json""#, "ROCKET"),
+        (OCI_EMPTY, r#","artifactType":"application/vnd.dev.sigstore.bundle.v0.3+json""#, "UNKNOWN"),
         (OCI_EMPTY, "", "UNKNOWN"),
     ] {
-        assert_eq!(
-            of_config(media_type, members),
-            kind,
-            "{media_type} {members}"
-        );
+        assert_eq!(of_config(media_type, members), kind, "{media_type} {members}");
     }
     let of_index = |members: &str, content_type| {
         let text = format!(r#"{{"manifests":[]{members}}}"#);
@@ -493,18 +354,14 @@ fn kinds_follow_harbor() {
     assert_eq!(of_index("", OCI_INDEX), "IMAGE");
     assert_eq!(of_index("", DOCKER_LIST), "IMAGE");
     assert_eq!(of_index("", "application/x.mine+json"), "UNKNOWN");
-    let cnab =
-        r#","annotations":{"org.opencontainers.artifactType":"application/vnd.cnab.manifest.v1"}"#;
+    let cnab = r#","annotations":{"org.opencontainers.artifactType":"application/vnd.cnab.manifest.v1"}"#;
     assert_eq!(of_index(cnab, OCI_INDEX), "CNAB");
 }
 
 #[test]
 fn referrer_types_fall_back_to_the_config() {
     let plain = read(&image(""), None).unwrap();
-    assert_eq!(
-        plain.referrer_artifact_type(),
-        Some("application/vnd.oci.image.config.v1+json")
-    );
+    assert_eq!(plain.referrer_artifact_type(), Some("application/vnd.oci.image.config.v1+json"));
     let typed = read(&image(r#","artifactType":"a/b""#), None).unwrap();
     assert_eq!(typed.referrer_artifact_type(), Some("a/b"));
     let index = read(r#"{"manifests":[]}"#, None).unwrap();

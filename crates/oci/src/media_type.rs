@@ -30,18 +30,13 @@ impl FromStr for MediaType {
     type Err = MediaTypeError;
 
     fn from_str(text: &str) -> Result<Self, MediaTypeError> {
-        let visible =
-            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b';' | b'"' | b'\\');
+        let visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b';' | b'"' | b'\\');
         let (kind, subtype) = text.split_once('/').ok_or(MediaTypeError)?;
         let valid = text.len() <= MEDIA_TYPE_BYTES_MAX
             && !kind.is_empty()
             && !subtype.is_empty()
             && text.bytes().all(visible);
-        if valid {
-            Ok(MediaType(text.to_owned()))
-        } else {
-            Err(MediaTypeError)
-        }
+        if valid { Ok(MediaType(text.to_owned())) } else { Err(MediaTypeError) }
     }
 }
 
@@ -52,30 +47,15 @@ mod tests {
 
     #[test]
     fn accepts_any_type_but_no_header_tricks() {
-        for text in [
-            "application/json",
-            "application/vnd.oci.image.index.v1+json",
-            "image/png",
-            "a/b",
-            "x/y/z",
-        ] {
+        for text in
+            ["application/json", "application/vnd.oci.image.index.v1+json", "image/png", "a/b", "x/y/z"]
+        {
             assert_eq!(text.parse::<MediaType>().unwrap().as_str(), text);
         }
         let long = format!("a/{}", "b".repeat(254));
-        for text in [
-            "",
-            "/",
-            "a",
-            "a/",
-            "/a",
-            "a/b c",
-            "a/b\r\nx: y",
-            "a/b\0",
-            "a/é",
-            "a/b;c",
-            "a/b,c",
-            &long,
-        ] {
+        for text in
+            ["", "/", "a", "a/", "/a", "a/b c", "a/b\r\nx: y", "a/b\0", "a/é", "a/b;c", "a/b,c", &long]
+        {
             assert!(text.parse::<MediaType>().is_err(), "{text:?}");
         }
         assert!(long[..255].parse::<MediaType>().is_ok());
@@ -83,15 +63,8 @@ mod tests {
 
     #[test]
     fn header_parameters_are_dropped() {
-        for text in [
-            "application/json; charset=utf-8",
-            " application/json ;x",
-            "application/json",
-        ] {
-            assert_eq!(
-                MediaType::from_header(text).unwrap().as_str(),
-                "application/json"
-            );
+        for text in ["application/json; charset=utf-8", " application/json ;x", "application/json"] {
+            assert_eq!(MediaType::from_header(text).unwrap().as_str(), "application/json");
         }
         assert!(MediaType::from_header("; charset=utf-8").is_err());
     }

@@ -20,9 +20,7 @@ pub enum NameError {
         "invalid repository name: components are lower-case letters and digits, separated by one of '.', '_', '__' or dashes"
     )]
     Grammar,
-    #[error(
-        "invalid repository name: it needs a project and a repository, as in project/repository"
-    )]
+    #[error("invalid repository name: it needs a project and a repository, as in project/repository")]
     NoProject,
 }
 
@@ -60,9 +58,7 @@ impl RepositoryName {
     }
 
     fn parts(&self) -> (&str, &str) {
-        self.0
-            .split_once('/')
-            .expect("a repository name has two components, the parser saw to it")
+        self.0.split_once('/').expect("a repository name has two components, the parser saw to it")
     }
 }
 
@@ -82,11 +78,7 @@ impl FromStr for RepositoryName {
 }
 
 fn check_length(text: &str) -> Result<(), NameError> {
-    if text.len() > NAME_BYTES_MAX {
-        Err(NameError::TooLong)
-    } else {
-        Ok(())
-    }
+    if text.len() > NAME_BYTES_MAX { Err(NameError::TooLong) } else { Ok(()) }
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -133,10 +125,7 @@ mod tests {
             ("p/manifests", "p", "manifests"),
         ] {
             let name: RepositoryName = text.parse().unwrap();
-            assert_eq!(
-                (name.project().as_str(), name.rest(), name.as_str()),
-                (project, rest, text)
-            );
+            assert_eq!((name.project().as_str(), name.rest(), name.as_str()), (project, rest, text));
             assert_eq!(name.to_string(), text);
         }
     }
@@ -188,50 +177,23 @@ mod tests {
         ] {
             assert!(text.parse::<RepositoryName>().is_err(), "{text:?}");
         }
-        assert_eq!(
-            "alpine".parse::<RepositoryName>(),
-            Err(NameError::NoProject)
-        );
+        assert_eq!("alpine".parse::<RepositoryName>(), Err(NameError::NoProject));
         assert_eq!(long.parse::<RepositoryName>(), Err(NameError::TooLong));
         assert!(long[..255].parse::<RepositoryName>().is_ok());
         for error in [NameError::TooLong, NameError::Grammar, NameError::NoProject] {
             // Scripts match on these words (rest-api.md 9.1).
-            assert!(
-                error.to_string().contains("invalid repository name"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("invalid repository name"), "{error}");
         }
     }
 
     #[test]
     fn project_names_are_one_component() {
-        for text in [
-            "a",
-            "library",
-            "a_b",
-            "a__b",
-            "a.b",
-            "a--b",
-            "0",
-            &"x".repeat(255),
-        ] {
+        for text in ["a", "library", "a_b", "a__b", "a.b", "a--b", "0", &"x".repeat(255)] {
             assert_eq!(text.parse::<ProjectName>().unwrap().as_str(), text);
         }
-        for text in [
-            "",
-            "a/b",
-            "A",
-            "a___b",
-            "a..b",
-            "_a",
-            "a_",
-            "-",
-            ".",
-            "..",
-            "a b",
-            "a\n",
-            &"x".repeat(256),
-        ] {
+        for text in
+            ["", "a/b", "A", "a___b", "a..b", "_a", "a_", "-", ".", "..", "a b", "a\n", &"x".repeat(256)]
+        {
             assert!(text.parse::<ProjectName>().is_err(), "{text:?}");
         }
     }

@@ -32,11 +32,7 @@ impl FromStr for Tag {
         let valid = text.len() <= TAG_BYTES_MAX
             && is_word(first)
             && bytes.all(|byte| is_word(byte) || byte == b'.' || byte == b'-');
-        if valid {
-            Ok(Tag(text.to_owned()))
-        } else {
-            Err(TagError)
-        }
+        if valid { Ok(Tag(text.to_owned())) } else { Err(TagError) }
     }
 }
 
@@ -61,13 +57,9 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         if text.contains(':') {
-            text.parse()
-                .map(Reference::Digest)
-                .map_err(ReferenceError::Digest)
+            text.parse().map(Reference::Digest).map_err(ReferenceError::Digest)
         } else {
-            text.parse()
-                .map(Reference::Tag)
-                .map_err(ReferenceError::Tag)
+            text.parse().map(Reference::Tag).map_err(ReferenceError::Tag)
         }
     }
 }
@@ -90,15 +82,7 @@ mod tests {
     fn a_colon_makes_a_digest() {
         let digest = format!("sha256:{}", "0".repeat(64));
         assert!(matches!(digest.parse(), Ok(Reference::Digest(_))));
-        for tag in [
-            "latest",
-            "v1.0",
-            "_x",
-            "A",
-            "1",
-            "sha256-abc.sig",
-            &"t".repeat(128),
-        ] {
+        for tag in ["latest", "v1.0", "_x", "A", "1", "sha256-abc.sig", &"t".repeat(128)] {
             let reference: Reference = tag.parse().unwrap();
             assert!(matches!(reference, Reference::Tag(_)));
             assert_eq!(reference.to_string(), tag);
@@ -131,11 +115,7 @@ mod tests {
             &"t".repeat(129),
         ] {
             assert_eq!(text.parse::<Tag>(), Err(TagError), "{text:?}");
-            assert_eq!(
-                text.parse::<Reference>(),
-                Err(ReferenceError::Tag(TagError)),
-                "{text:?}"
-            );
+            assert_eq!(text.parse::<Reference>(), Err(ReferenceError::Tag(TagError)), "{text:?}");
         }
     }
 }

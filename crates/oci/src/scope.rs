@@ -30,16 +30,8 @@ pub fn parse(text: &str) -> Option<Scope> {
     if kind.is_empty() || name.is_empty() {
         return None;
     }
-    let actions = actions
-        .split(',')
-        .filter(|action| !action.is_empty())
-        .map(str::to_owned)
-        .collect();
-    Some(Scope {
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        actions,
-    })
+    let actions = actions.split(',').filter(|action| !action.is_empty()).map(str::to_owned).collect();
+    Some(Scope { kind: kind.to_owned(), name: name.to_owned(), actions })
 }
 
 /// Reads all `scope` parameters of a request; each may hold several scopes separated by spaces.
@@ -67,20 +59,12 @@ pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Vec<Sc
 impl Scope {
     /// The repository asked for; `None` for other types and for names that are not canonical.
     pub fn repository(&self) -> Option<RepositoryName> {
-        if self.kind == "repository" {
-            self.name.parse().ok()
-        } else {
-            None
-        }
+        if self.kind == "repository" { self.name.parse().ok() } else { None }
     }
 
     /// The rights asked for, in order and each once; `*` asks for all, unknown words for nothing.
     pub fn requested(&self) -> Vec<Action> {
-        let asked = |action: &Action| {
-            self.actions
-                .iter()
-                .any(|word| word == "*" || word == action.as_str())
-        };
+        let asked = |action: &Action| self.actions.iter().any(|word| word == "*" || word == action.as_str());
         Action::ALL.into_iter().filter(asked).collect()
     }
 
@@ -98,114 +82,33 @@ mod tests {
     #[test]
     fn jw_15_reads_scopes_and_grants_nothing_for_odd_ones() {
         use Action::{Delete, Pull, Push};
-        type Case = (
-            &'static str,
-            &'static str,
-            &'static str,
-            &'static [Action],
-            Option<&'static str>,
-        );
+        type Case = (&'static str, &'static str, &'static str, &'static [Action], Option<&'static str>);
         let cases: &[Case] = &[
-            (
-                "repository:a/b:pull",
-                "repository",
-                "a/b",
-                &[Pull],
-                Some("a/b"),
-            ),
-            (
-                "repository:a/b:push,pull",
-                "repository",
-                "a/b",
-                &[Pull, Push],
-                Some("a/b"),
-            ),
-            (
-                "repository:a/b:delete,pull,delete",
-                "repository",
-                "a/b",
-                &[Pull, Delete],
-                Some("a/b"),
-            ),
-            (
-                "repository:a/b:*",
-                "repository",
-                "a/b",
-                &[Pull, Push, Delete],
-                Some("a/b"),
-            ),
-            (
-                "repository:a/b:pull,*,x",
-                "repository",
-                "a/b",
-                &[Pull, Push, Delete],
-                Some("a/b"),
-            ),
+            ("repository:a/b:pull", "repository", "a/b", &[Pull], Some("a/b")),
+            ("repository:a/b:push,pull", "repository", "a/b", &[Pull, Push], Some("a/b")),
+            ("repository:a/b:delete,pull,delete", "repository", "a/b", &[Pull, Delete], Some("a/b")),
+            ("repository:a/b:*", "repository", "a/b", &[Pull, Push, Delete], Some("a/b")),
+            ("repository:a/b:pull,*,x", "repository", "a/b", &[Pull, Push, Delete], Some("a/b")),
             ("repository:a/b:", "repository", "a/b", &[], Some("a/b")),
-            (
-                "repository:a/b:Pull,PUSH",
-                "repository",
-                "a/b",
-                &[],
-                Some("a/b"),
-            ),
+            ("repository:a/b:Pull,PUSH", "repository", "a/b", &[], Some("a/b")),
             ("repository:*:pull", "repository", "*", &[Pull], None),
             ("repository:a/*:pull", "repository", "a/*", &[Pull], None),
             ("repository:a:pull", "repository", "a", &[Pull], None),
             ("repository:A/b:pull", "repository", "A/b", &[Pull], None),
-            (
-                "repository:a/../b:pull",
-                "repository",
-                "a/../b",
-                &[Pull],
-                None,
-            ),
-            (
-                "repository:host:5000/a/b:pull",
-                "repository",
-                "host:5000/a/b",
-                &[Pull],
-                None,
-            ),
-            (
-                "repository(plugin):a/b:pull",
-                "repository(plugin)",
-                "a/b",
-                &[Pull],
-                None,
-            ),
+            ("repository:a/../b:pull", "repository", "a/../b", &[Pull], None),
+            ("repository:host:5000/a/b:pull", "repository", "host:5000/a/b", &[Pull], None),
+            ("repository(plugin):a/b:pull", "repository(plugin)", "a/b", &[Pull], None),
             ("Repository:a/b:pull", "Repository", "a/b", &[Pull], None),
-            (
-                "registry:catalog:*",
-                "registry",
-                "catalog",
-                &[Pull, Push, Delete],
-                None,
-            ),
+            ("registry:catalog:*", "registry", "catalog", &[Pull, Push, Delete], None),
         ];
         for (text, kind, name, requested, repository) in cases {
             let scope = parse(text).unwrap();
-            assert_eq!(
-                (scope.kind.as_str(), scope.name.as_str()),
-                (*kind, *name),
-                "{text}"
-            );
+            assert_eq!((scope.kind.as_str(), scope.name.as_str()), (*kind, *name), "{text}");
             assert_eq!(scope.requested(), *requested, "{text}");
-            assert_eq!(
-                scope.repository().as_ref().map(RepositoryName::as_str),
-                *repository,
-                "{text}"
-            );
+            assert_eq!(scope.repository().as_ref().map(RepositoryName::as_str), *repository, "{text}");
             assert_eq!(scope.is_catalog(), *text == "registry:catalog:*");
         }
-        for text in [
-            "",
-            "repository",
-            "repository:a/b",
-            ":a/b:pull",
-            "repository::pull",
-            "::",
-        ] {
+        for text in ["", "repository", "repository:a/b", ":a/b:pull", "repository::pull", "::"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }
@@ -217,13 +120,7 @@ mod tests {
                 .map(|all| all.into_iter().map(|one| one.name).collect::<Vec<_>>())
         };
         assert_eq!(
-            names(&[
-                "repository:a/b:pull repository:c/d:pull",
-                "",
-                "x",
-                "registry:catalog:*"
-            ])
-            .unwrap(),
+            names(&["repository:a/b:pull repository:c/d:pull", "", "x", "registry:catalog:*"]).unwrap(),
             ["a/b", "c/d", "catalog"]
         );
         let many = ["repository:a/b:pull"; 101];

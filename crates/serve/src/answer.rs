@@ -6,12 +6,9 @@ use actix_web::http::StatusCode;
 
 /// An error body: `{"errors":[{"code":…,"message":…}]}` and a newline.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> HttpResponse {
-    let mut body =
-        serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+    let mut body = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
     body.push('\n');
-    HttpResponse::build(status)
-        .content_type("application/json; charset=utf-8")
-        .body(body)
+    HttpResponse::build(status).content_type("application/json; charset=utf-8").body(body)
 }
 
 /// What a path that belongs to no mount answers.
@@ -37,14 +34,8 @@ mod tests {
     #[test]
     fn error_bodies_have_one_element_and_a_newline() {
         let answer = error(StatusCode::NOT_FOUND, "NOT_FOUND", "say \"no\"");
-        assert_eq!(
-            answer.headers().get("content-type").unwrap(),
-            "application/json; charset=utf-8"
-        );
+        assert_eq!(answer.headers().get("content-type").unwrap(), "application/json; charset=utf-8");
         let body = answer.into_body().try_into_bytes().unwrap();
-        assert_eq!(
-            &body[..],
-            b"{\"errors\":[{\"code\":\"NOT_FOUND\",\"message\":\"say \\\"no\\\"\"}]}\n"
-        );
+        assert_eq!(&body[..], b"{\"errors\":[{\"code\":\"NOT_FOUND\",\"message\":\"say \\\"no\\\"\"}]}\n");
     }
 }

@@ -40,10 +40,7 @@ pub struct Config {
 impl Config {
     /// The parsed `trusted_proxies`; the error names the entry that is neither an address nor a range.
     pub fn trusted_networks(&self) -> Result<Vec<Network>, NetworkError> {
-        self.trusted_proxies
-            .iter()
-            .map(|text| text.parse())
-            .collect()
+        self.trusted_proxies.iter().map(|text| text.parse()).collect()
     }
 
     /// `workers`, with 0 resolved to the number of CPUs.

@@ -20,8 +20,7 @@ const CACHE: Duration = Duration::from_secs(1);
 /// A check that takes longer counts as failed; an outage must show within two seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
-type Probe =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// One thing the process cannot serve without.
 #[derive(Clone)]
@@ -37,10 +36,7 @@ impl Check {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), String>> + Send + 'static,
     {
-        Self {
-            name,
-            probe: Arc::new(move || Box::pin(probe())),
-        }
+        Self { name, probe: Arc::new(move || Box::pin(probe())) }
     }
 }
 
@@ -73,11 +69,7 @@ struct State {
 impl Health {
     /// A process that has not finished starting and has no checks yet.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
-            shutdown,
-            started: Arc::default(),
-            state: Arc::default(),
-        }
+        Self { shutdown, started: Arc::default(), state: Arc::default() }
     }
 
     /// Start-up is over: from now on readiness is what `checks` say.

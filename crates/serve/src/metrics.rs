@@ -13,9 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mount::covers;
 
-const DURATION_BUCKETS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0,
-];
+const DURATION_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0];
 const SIZE_BUCKETS: &[f64] = &[
     1024.0,
     16_384.0,
@@ -167,13 +165,7 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
 }
 
 pub(crate) fn record(finished: Finished) {
-    let Finished {
-        method,
-        status,
-        duration,
-        route,
-        ..
-    } = finished;
+    let Finished { method, status, duration, route, .. } = finished;
     let code = status.to_string();
     let seconds = duration.as_secs_f64();
     match finished.family {

@@ -53,11 +53,8 @@ pub(crate) async fn front(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
     let request_id = RequestId::choose(request.headers());
-    let peer = peer::resolve(
-        request.peer_addr().map(|address| address.ip()),
-        request.headers(),
-        &front.trusted,
-    );
+    let peer =
+        peer::resolve(request.peer_addr().map(|address| address.ip()), request.headers(), &front.trusted);
     let head = head::measure(&request);
     identify(&mut request, &request_id, &peer);
 
@@ -81,9 +78,7 @@ pub(crate) async fn front(
         return Ok(finish(answer, observation, request_id, &front.home));
     }
     let span = tracing::info_span!("request", request_id = %request_id);
-    let outcome = home::run(next.call(request), front.home.clone())
-        .instrument(span)
-        .await;
+    let outcome = home::run(next.call(request), front.home.clone()).instrument(span).await;
     match outcome {
         Ok(Ok(answer)) => Ok(finish(answer, observation, request_id, &front.home)),
         Ok(Err(error)) => Err(failed(error.error_response(), observation, &request_id)),
@@ -99,11 +94,8 @@ pub(crate) async fn front(
 /// Strips what only a proxy may say and sets what services rely on.
 fn identify(request: &mut ServiceRequest, request_id: &RequestId, peer: &peer::Peer) {
     let headers = request.headers_mut();
-    let stripped: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| peer::is_trust_header(name.as_str()))
-        .cloned()
-        .collect();
+    let stripped: Vec<HeaderName> =
+        headers.keys().filter(|name| peer::is_trust_header(name.as_str())).cloned().collect();
     for name in stripped {
         headers.remove(name);
     }
@@ -120,15 +112,10 @@ fn finish(
     request_id: RequestId,
     home: &tokio::runtime::Handle,
 ) -> ServiceResponse<BoxBody> {
-    answer
-        .headers_mut()
-        .insert(REQUEST_ID_HEADER, request_id.header());
+    answer.headers_mut().insert(REQUEST_ID_HEADER, request_id.header());
     let route = match observation.family {
         Family::Registry(_) => String::new(),
-        Family::Platform(_) => answer
-            .request()
-            .match_pattern()
-            .unwrap_or_else(|| "none".to_owned()),
+        Family::Platform(_) => answer.request().match_pattern().unwrap_or_else(|| "none".to_owned()),
     };
     let status = answer.status();
     let home = home.clone();
@@ -137,9 +124,7 @@ fn finish(
 
 /// The same for an answer that has lost its request: the connection sends it as the error's own.
 fn failed(mut answer: HttpResponse, observation: Observation, request_id: &RequestId) -> Error {
-    answer
-        .headers_mut()
-        .insert(REQUEST_ID_HEADER, request_id.header());
+    answer.headers_mut().insert(REQUEST_ID_HEADER, request_id.header());
     let status = answer.status();
     let answer = answer.map_body(|_, body| observation.follow(status, "none".to_owned(), body));
     InternalError::from_response("answered", answer).into()

@@ -19,25 +19,16 @@ pub struct Mount {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MountError {
     #[error("{first} and {second} both answer {prefix}")]
-    Overlap {
-        first: &'static str,
-        second: &'static str,
-        prefix: &'static str,
-    },
+    Overlap { first: &'static str, second: &'static str, prefix: &'static str },
     #[error("{name} has the prefix {prefix:?}, which does not start with a slash or ends with one")]
-    Malformed {
-        name: &'static str,
-        prefix: &'static str,
-    },
+    Malformed { name: &'static str, prefix: &'static str },
 }
 
 /// Refuses prefixes that lie inside each other: routing takes the first scope that matches and never
 /// falls through, so an overlap would silently hide a service. `/` alone is allowed once, as the rest.
 pub fn check_prefixes(mounts: &[Mount]) -> Result<(), MountError> {
-    let all: Vec<(&'static str, &'static str)> = mounts
-        .iter()
-        .flat_map(|mount| mount.prefixes.iter().map(|prefix| (mount.name, *prefix)))
-        .collect();
+    let all: Vec<(&'static str, &'static str)> =
+        mounts.iter().flat_map(|mount| mount.prefixes.iter().map(|prefix| (mount.name, *prefix))).collect();
     for (position, (name, prefix)) in all.iter().enumerate() {
         if !prefix.starts_with('/') || (prefix.len() > 1 && prefix.ends_with('/')) {
             return Err(MountError::Malformed { name, prefix });
@@ -58,9 +49,7 @@ pub fn check_prefixes(mounts: &[Mount]) -> Result<(), MountError> {
 
 /// Mounts in the order they must be registered: longest prefix first, so that `/` comes last.
 pub(crate) fn ordered(mut mounts: Vec<Mount>) -> Vec<Mount> {
-    mounts.sort_by_key(|mount| {
-        std::cmp::Reverse(mount.prefixes.iter().map(|prefix| prefix.len()).min())
-    });
+    mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefixes.iter().map(|prefix| prefix.len()).min()));
     mounts
 }
 
@@ -75,8 +64,7 @@ pub(crate) fn owner(mounts: &[(&'static str, &'static str)], path: &str) -> &'st
 
 /// Whether `path` is `prefix` or lies below it, by whole segments.
 pub(crate) fn covers(prefix: &str, path: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -84,11 +72,7 @@ mod tests {
     use super::*;
 
     fn mount(name: &'static str, prefixes: &'static [&'static str]) -> Mount {
-        Mount {
-            name,
-            prefixes,
-            configure: Arc::new(|_| {}),
-        }
+        Mount { name, prefixes, configure: Arc::new(|_| {}) }
     }
 
     #[test]

@@ -59,14 +59,8 @@ pub async fn run_operations(
 }
 
 fn status(passed: bool, body: serde_json::Value) -> HttpResponse {
-    let mut answer = if passed {
-        HttpResponse::Ok()
-    } else {
-        HttpResponse::ServiceUnavailable()
-    };
-    answer
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(body)
+    let mut answer = if passed { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
 async fn livez() -> HttpResponse {
@@ -96,10 +90,7 @@ async fn readyz(operations: web::Data<Operations>) -> HttpResponse {
         })
         .collect();
     let word = if report.passed() { "ok" } else { "failed" };
-    status(
-        report.passed(),
-        serde_json::json!({ "status": word, "checks": checks }),
-    )
+    status(report.passed(), serde_json::json!({ "status": word, "checks": checks }))
 }
 
 async fn metrics(operations: web::Data<Operations>) -> HttpResponse {

@@ -26,14 +26,11 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     check_prefixes(&mounts).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let trusted = config
-        .trusted_networks()
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let trusted =
+        config.trusted_networks().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let mounts = ordered(mounts);
-    let prefixes: Vec<_> = mounts
-        .iter()
-        .flat_map(|mount| mount.prefixes.iter().map(|prefix| (mount.name, *prefix)))
-        .collect();
+    let prefixes: Vec<_> =
+        mounts.iter().flat_map(|mount| mount.prefixes.iter().map(|prefix| (mount.name, *prefix))).collect();
     let home = tokio::runtime::Handle::current();
     let access_log = config.access_log;
 
@@ -49,9 +46,7 @@ pub async fn run(
             app = app.configure(|config| (mount.configure)(config));
         }
         app.default_service(web::to(|| async { answer::not_found() }))
-            .wrap(from_fn(move |request, next| {
-                front(state.clone(), request, next)
-            }))
+            .wrap(from_fn(move |request, next| front(state.clone(), request, next)))
     })
     .workers(config.worker_count())
     .worker_max_blocking_threads(config.worker_blocking_threads_max.max(1))

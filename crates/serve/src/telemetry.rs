@@ -53,15 +53,18 @@ pub fn init(config: &Config) -> Result<(), Error> {
     let filter = filter(&config.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match config.format {
-        Format::Json => builder
-            .fmt_fields(JsonFields::new())
-            .event_format(FlatJson)
-            .try_init(),
+        Format::Json => builder.fmt_fields(JsonFields::new()).event_format(FlatJson).try_init(),
         Format::Text => builder.with_ansi(io::stdout().is_terminal()).try_init(),
     }
     .map_err(|_| Error::AlreadySet)?;
     log_panics();
     Ok(())
+}
+
+/// When a log line is written. It decides nothing, so it needs no clock that tests can move.
+#[expect(clippy::disallowed_methods, reason = "a log line tells the time of the machine it is written on")]
+fn timestamp() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
 /// Tells the operator something that must be seen whatever the level is, such as the address that is served:
@@ -71,9 +74,8 @@ pub fn announce(config: &Config, text: &str) -> io::Result<()> {
     match config.format {
         Format::Text => writeln!(output, "{text}")?,
         Format::Json => {
-            let ts = Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
-            let line =
-                serde_json::json!({ "ts": ts, "level": "INFO", "target": "hythe", "msg": text });
+            let ts = timestamp();
+            let line = serde_json::json!({ "ts": ts, "level": "INFO", "target": "hythe", "msg": text });
             writeln!(output, "{line}")?;
         }
     }
@@ -83,10 +85,7 @@ pub fn announce(config: &Config, text: &str) -> io::Result<()> {
 fn filter(level: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder()
         .parse(level)
-        .map_err(|error| Error::Level {
-            level: level.to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| Error::Level { level: level.to_owned(), reason: error.to_string() })
 }
 
 /// A panic anywhere is an error event with its place: in a request it carries the request's id, in a
@@ -97,8 +96,8 @@ fn log_panics() {
         let place = panic.location().map(ToString::to_string);
         let thread = std::thread::current().name().map(str::to_owned);
         let backtrace = std::backtrace::Backtrace::capture();
-        let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
-            .then(|| backtrace.to_string());
+        let backtrace =
+            (backtrace.status() == std::backtrace::BacktraceStatus::Captured).then(|| backtrace.to_string());
         tracing::error!(target: "panic", place, thread, backtrace, "panic: {message}");
     }));
 }
@@ -130,8 +129,7 @@ where
         }
         event.record(&mut fields);
         let mut line = Map::new();
-        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
-        line.insert("ts".to_owned(), now.into());
+        line.insert("ts".to_owned(), timestamp().into());
         let metadata = event.metadata();
         line.insert("level".to_owned(), metadata.level().as_str().into());
         line.insert("target".to_owned(), metadata.target().into());
@@ -232,11 +230,7 @@ mod tests {
 
     #[test]
     fn levels_are_checked() {
-        for (level, fine) in [
-            ("info", true),
-            ("info,hythe_queue=debug", true),
-            ("hythe=loud", false),
-        ] {
+        for (level, fine) in [("info", true), ("info,hythe_queue=debug", true), ("hythe=loud", false)] {
             assert_eq!(check_level(level).is_ok(), fine, "{level}");
         }
     }

@@ -28,10 +28,7 @@ impl Write for Captured {
 async fn one_line_per_request_without_secrets() {
     let captured = Captured::default();
     let writer = captured.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .init();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     let config = Config {
         addr: String::new(),
         ops_addr: String::new(),
@@ -51,18 +48,14 @@ async fn one_line_per_request_without_secrets() {
         name: "test",
         prefixes: &["/v2"],
         configure: Arc::new(|config| {
-            config.route(
-                "/v2/x",
-                web::get().to(|| async { HttpResponse::Ok().body("four") }),
-            );
+            config.route("/v2/x", web::get().to(|| async { HttpResponse::Ok().body("four") }));
         }),
     };
     let shutdown = Shutdown::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let ends = shutdown.clone();
-    let running =
-        tokio::spawn(async move { serve::run(listener, vec![mount], &config, ends).await });
+    let running = tokio::spawn(async move { serve::run(listener, vec![mount], &config, ends).await });
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         let request = "GET /v2/x?token=hunter2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -76,10 +69,7 @@ async fn one_line_per_request_without_secrets() {
     running.await.unwrap().unwrap();
 
     let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("hythe_serve::access"))
-        .collect();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("hythe_serve::access")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     for part in [
         "request_id=\"r-1\"",

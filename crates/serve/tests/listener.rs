@@ -31,17 +31,10 @@ fn config() -> Config {
 
 async fn echo(request: HttpRequest) -> HttpResponse {
     let header = |name: &str| -> String {
-        request
-            .headers()
-            .get_all(name)
-            .map(|value| value.to_str().unwrap())
-            .collect::<Vec<_>>()
-            .join("|")
+        request.headers().get_all(name).map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join("|")
     };
-    let in_extensions = actix_web::HttpMessage::extensions(&request)
-        .get::<serve::RequestId>()
-        .unwrap()
-        .to_string();
+    let in_extensions =
+        actix_web::HttpMessage::extensions(&request).get::<serve::RequestId>().unwrap().to_string();
     assert_eq!(in_extensions, header("x-request-id"));
     HttpResponse::Ok().body(format!(
         "id={} peer={} scheme={} forwarded={} secret={} path={}",
@@ -117,26 +110,11 @@ async fn server() -> Server {
     let operations_listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let operations = operations_listener.local_addr().unwrap();
     let health = Health::new(shutdown.clone());
-    let shown = Operations {
-        health: health.clone(),
-        metrics: Metrics::install().unwrap(),
-        version: "1.2.3",
-    };
-    tokio::spawn(serve::run_operations(
-        operations_listener,
-        shown,
-        shutdown.clone(),
-    ));
+    let shown = Operations { health: health.clone(), metrics: Metrics::install().unwrap(), version: "1.2.3" };
+    tokio::spawn(serve::run_operations(operations_listener, shown, shutdown.clone()));
     let ends = shutdown.clone();
-    let running =
-        tokio::spawn(async move { serve::run(listener, vec![mount()], &config(), ends).await });
-    Server {
-        public,
-        operations,
-        shutdown,
-        health,
-        running,
-    }
+    let running = tokio::spawn(async move { serve::run(listener, vec![mount()], &config(), ends).await });
+    Server { public, operations, shutdown, health, running }
 }
 
 /// Sends raw bytes and reads until the server closes.
@@ -144,9 +122,7 @@ async fn exchange(address: SocketAddr, request: impl Into<Vec<u8>>) -> String {
     let request = request.into();
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(&request).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -157,11 +133,7 @@ async fn exchange(address: SocketAddr, request: impl Into<Vec<u8>>) -> String {
 }
 
 async fn get(address: SocketAddr, target: &str, headers: &str) -> String {
-    exchange(
-        address,
-        format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"),
-    )
-    .await
+    exchange(address, format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")).await
 }
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
@@ -200,25 +172,13 @@ async fn services_see_only_what_the_server_vouches_for() {
 async fn heads_that_are_too_large_or_ambiguous_go_no_further() {
     let server = server().await;
     let long = "a".repeat(9 * 1024);
-    let fields: String = (0..20)
-        .map(|n| format!("X-Field-{n}: {}\r\n", "b".repeat(1000)))
-        .collect();
+    let fields: String = (0..20).map(|n| format!("X-Field-{n}: {}\r\n", "b".repeat(1000))).collect();
     let cases = [
         (format!("/v2/{long}"), String::new(), "414", "UNSUPPORTED"),
-        (
-            format!("/api/x?q={long}"),
-            String::new(),
-            "414",
-            "BAD_REQUEST",
-        ),
+        (format!("/api/x?q={long}"), String::new(), "414", "BAD_REQUEST"),
         ("/v2/x".to_owned(), fields.clone(), "431", "UNSUPPORTED"),
         ("/api/x".to_owned(), fields, "431", "BAD_REQUEST"),
-        (
-            "/v2/a/../b".to_owned(),
-            String::new(),
-            "400",
-            "NAME_INVALID",
-        ),
+        ("/v2/a/../b".to_owned(), String::new(), "400", "NAME_INVALID"),
         ("/v2/a%2fb".to_owned(), String::new(), "400", "NAME_INVALID"),
         ("/api/a;b".to_owned(), String::new(), "400", "BAD_REQUEST"),
         ("/v2x".to_owned(), String::new(), "404", "NOT_FOUND"),
@@ -227,14 +187,8 @@ async fn heads_that_are_too_large_or_ambiguous_go_no_further() {
     ];
     for (target, headers, status, code) in cases {
         let answer = get(server.public, &target, &headers).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{target:.40} {answer}"
-        );
-        assert!(
-            answer.contains(&format!("{{\"errors\":[{{\"code\":\"{code}\"")),
-            "{answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target:.40} {answer}");
+        assert!(answer.contains(&format!("{{\"errors\":[{{\"code\":\"{code}\"")), "{answer}");
         assert!(answer.ends_with("}\n"), "{answer}");
         assert!(header(&answer, "x-request-id").is_some(), "{answer}");
     }
@@ -261,17 +215,12 @@ async fn a_panic_is_answered_with_the_request_id_and_nothing_else() {
 async fn an_early_answer_to_a_large_body_arrives_and_does_not_poison_the_connection() {
     let server = server().await;
     // With a length: the answer arrives although nobody read the 4 MiB, and the connection is closed.
-    let mut request =
-        b"POST /v2/refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n".to_vec();
+    let mut request = b"POST /v2/refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n".to_vec();
     request.resize(request.len() + 4 * 1024 * 1024, b'G');
     request.extend_from_slice(b"GET /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let answer = exchange(server.public, request).await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    assert_eq!(
-        answer.matches("HTTP/1.1 ").count(),
-        1,
-        "bytes of a body were read as a request: {answer}"
-    );
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "bytes of a body were read as a request: {answer}");
     assert_eq!(header(&answer, "connection"), Some("close"));
 
     // A body that was read: the connection goes on.
@@ -309,61 +258,29 @@ async fn ambiguous_framing_is_refused_with_one_answer() {
 async fn shutdown_turns_readiness_off_finishes_requests_and_ends_operations_last() {
     let server = server().await;
     let ready = get(server.operations, "/readyz", "").await;
-    assert!(
-        ready.starts_with("HTTP/1.1 503") && ready.contains("starting"),
-        "{ready}"
-    );
-    assert!(
-        get(server.operations, "/startupz", "")
-            .await
-            .starts_with("HTTP/1.1 503")
-    );
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("starting"), "{ready}");
+    assert!(get(server.operations, "/startupz", "").await.starts_with("HTTP/1.1 503"));
     server
         .health
-        .start(vec![
-            Check::new("database", || async { Ok(()) }),
-            Check::new("storage", || async { Ok(()) }),
-        ])
+        .start(vec![Check::new("database", || async { Ok(()) }), Check::new("storage", || async { Ok(()) })])
         .await;
     let ready = get(server.operations, "/readyz", "").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
-    assert!(
-        ready.contains(r#"{"name":"database","status":"ok"}"#),
-        "{ready}"
-    );
-    assert!(
-        get(server.operations, "/startupz", "")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
-    assert!(
-        get(server.operations, "/version", "")
-            .await
-            .contains("1.2.3")
-    );
+    assert!(ready.contains(r#"{"name":"database","status":"ok"}"#), "{ready}");
+    assert!(get(server.operations, "/startupz", "").await.starts_with("HTTP/1.1 200"));
+    assert!(get(server.operations, "/version", "").await.contains("1.2.3"));
 
     let slow = tokio::spawn(get(server.public, "/v2/slow", ""));
     tokio::time::sleep(Duration::from_millis(150)).await;
     server.shutdown.begin(Duration::from_millis(200));
     let ready = get(server.operations, "/readyz", "").await;
-    assert!(
-        ready.starts_with("HTTP/1.1 503") && ready.contains("draining"),
-        "{ready}"
-    );
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("draining"), "{ready}");
     // Before the delay is over the listener still accepts.
-    assert!(
-        get(server.public, "/v2/x", "")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(get(server.public, "/v2/x", "").await.starts_with("HTTP/1.1 200"));
     assert!(slow.await.unwrap().ends_with("slow but whole"));
     server.running.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.public).is_err());
-    assert!(
-        get(server.operations, "/livez", "")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(get(server.operations, "/livez", "").await.starts_with("HTTP/1.1 200"));
     server.shutdown.finish();
     let begun = Instant::now();
     while TcpStream::connect(server.operations).is_ok() {

@@ -20,11 +20,7 @@ impl Worker {
     ///
     /// # Errors
     /// When a schedule is not a cron expression, which is a defect of the roster.
-    pub fn new(
-        mut runner: Runner,
-        identity: &Identity,
-        catalog: &Catalog,
-    ) -> Result<Self, CronInvalid> {
+    pub fn new(mut runner: Runner, identity: &Identity, catalog: &Catalog) -> Result<Self, CronInvalid> {
         roster::register(&mut runner, identity, catalog)?;
         Ok(Self { runner })
     }

@@ -44,10 +44,7 @@ struct Layout {
 impl Filesystem {
     pub(crate) fn open(root: &Path, fsync: bool) -> io::Result<Self> {
         if root.as_os_str().is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the blob store has no directory",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the blob store has no directory"));
         }
         let root = std::path::absolute(root)?;
         let layout = Layout {
@@ -57,9 +54,7 @@ impl Filesystem {
             durable: [const { AtomicBool::new(false) }; 256],
         };
         layout.make_directories(&root)?;
-        Ok(Self {
-            layout: Arc::new(layout),
-        })
+        Ok(Self { layout: Arc::new(layout) })
     }
 }
 
@@ -90,9 +85,9 @@ impl Layout {
     }
 
     fn path(&self, key: &Key) -> io::Result<PathBuf> {
-        let (fan_out, name) = key.parts().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "not a key of this store")
-        })?;
+        let (fan_out, name) = key
+            .parts()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a key of this store"))?;
         Ok(self.fan_out_path(fan_out).join(name))
     }
 
@@ -125,9 +120,7 @@ impl Layout {
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other(
-                "the path of an upload is not a regular file",
-            ));
+            return Err(io::Error::other("the path of an upload is not a regular file"));
         }
         Ok(file)
     }
@@ -150,12 +143,7 @@ impl Driver for Filesystem {
             // Between opening and locking, the upload may have been published or discarded.
             if same_file(&file.metadata()?, &path)? {
                 let layout = self.layout.clone();
-                return Ok(Some(Arc::new(Upload {
-                    file,
-                    path,
-                    layout,
-                    gone: AtomicBool::new(false),
-                })));
+                return Ok(Some(Arc::new(Upload { file, path, layout, gone: AtomicBool::new(false) })));
             }
         }
         Ok(None)
@@ -187,18 +175,9 @@ impl Driver for Filesystem {
         if !found.is_file() {
             return Ok(None);
         }
-        let version = [
-            found.dev() as i64,
-            found.ino() as i64,
-            found.ctime(),
-            found.ctime_nsec(),
-            found.len() as i64,
-        ];
-        Ok(Some(Arc::new(Published {
-            file,
-            size: found.len(),
-            version,
-        })))
+        let version =
+            [found.dev() as i64, found.ino() as i64, found.ctime(), found.ctime_nsec(), found.len() as i64];
+        Ok(Some(Arc::new(Published { file, size: found.len(), version })))
     }
 
     fn delete(&self, key: &Key) -> io::Result<()> {
@@ -206,10 +185,7 @@ impl Driver for Filesystem {
     }
 
     fn probe(&self) -> io::Result<()> {
-        let path = self
-            .layout
-            .uploads
-            .join(format!(".probe-{}", Uuid::new_v4()));
+        let path = self.layout.uploads.join(format!(".probe-{}", Uuid::new_v4()));
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -217,19 +193,13 @@ impl Driver for Filesystem {
             .mode(0o600)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)?;
-        let tried = file
-            .write_all_at(b"?", 0)
-            .and_then(|()| file.read_exact_at(&mut [0], 0));
+        let tried = file.write_all_at(b"?", 0).and_then(|()| file.read_exact_at(&mut [0], 0));
         tried.and(std::fs::remove_file(&path))
     }
 
     fn free_bytes(&self) -> Option<u64> {
         let found = nix::sys::statvfs::statvfs(&self.layout.uploads).ok()?;
-        Some(
-            found
-                .blocks_available()
-                .saturating_mul(found.fragment_size()),
-        )
+        Some(found.blocks_available().saturating_mul(found.fragment_size()))
     }
 }
 
@@ -246,11 +216,7 @@ impl Upload {
     /// Removes the name of the file, if it is still ours.
     fn unlink(&self) -> io::Result<()> {
         self.gone.store(true, Ordering::Release);
-        if same_file(&self.file.metadata()?, &self.path)? {
-            std::fs::remove_file(&self.path)
-        } else {
-            Ok(())
-        }
+        if same_file(&self.file.metadata()?, &self.path)? { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 
     fn rename(&self, target: &Path, fan_out: u8) -> io::Result<()> {
@@ -269,10 +235,7 @@ impl Upload {
     fn settle(&self, target: &Path, fan_out: u8) -> io::Result<()> {
         // A discard and a new claim between our lock and the rename would have moved another upload's file.
         if !same_file(&self.file.metadata()?, target)? {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the upload was discarded",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the upload was discarded"));
         }
         if self.layout.fsync {
             sync_directory(&self.layout.fan_out_path(fan_out))?;
@@ -302,10 +265,7 @@ impl Staging for Upload {
         let target = self.layout.path(key)?;
         let (fan_out, _) = key.parts().ok_or(io::ErrorKind::InvalidInput)?;
         if self.gone.load(Ordering::Acquire) {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the upload was abandoned",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the upload was abandoned"));
         }
         self.layout.ensure_fan_out(fan_out)?;
         if self.layout.fsync
@@ -362,20 +322,13 @@ impl Source for Published {
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(err) => Err(io::Error::new(
-            err.kind(),
-            format!("{}: {err}", path.display()),
-        )),
+        Err(err) => Err(io::Error::new(err.kind(), format!("{}: {err}", path.display()))),
         Ok(()) => Ok(()),
     }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_DIRECTORY.bits())
-        .open(path)?
-        .sync_all()
+    OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?.sync_all()
 }
 
 /// Whether `path` names the file that was opened.
@@ -493,17 +446,11 @@ mod tests {
             upload.write_at(content, 0).unwrap();
             assert_eq!(upload.publish(&key).is_ok(), published);
         }
-        assert_eq!(
-            std::fs::read(driver.layout.path(&key).unwrap()).unwrap(),
-            b"first"
-        );
+        assert_eq!(std::fs::read(driver.layout.path(&key).unwrap()).unwrap(), b"first");
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         std::fs::write(&from, b"new").unwrap();
         std::fs::write(&to, b"old").unwrap();
-        assert_eq!(
-            rename_new(&from, &to).unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
+        assert_eq!(rename_new(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 
     #[test]
@@ -514,12 +461,7 @@ mod tests {
         let (fan_out, _) = key.parts().unwrap();
         driver.layout.ensure_fan_out(fan_out).unwrap();
         std::fs::remove_dir(driver.layout.fan_out_path(fan_out)).unwrap();
-        driver
-            .claim(Uuid::new_v4())
-            .unwrap()
-            .unwrap()
-            .publish(&key)
-            .unwrap();
+        driver.claim(Uuid::new_v4()).unwrap().unwrap().publish(&key).unwrap();
         assert_eq!(driver.stat(&key).unwrap(), Some(0));
     }
 
@@ -535,12 +477,6 @@ mod tests {
         second.write_at(b"second", 0).unwrap();
         assert!(first.publish(&key).is_err());
         assert_eq!(driver.stat(&key).unwrap(), None);
-        assert_eq!(
-            std::fs::read_dir(dir.path().join("b"))
-                .unwrap()
-                .flatten()
-                .count(),
-            1
-        );
+        assert_eq!(std::fs::read_dir(dir.path().join("b")).unwrap().flatten().count(), 1);
     }
 }

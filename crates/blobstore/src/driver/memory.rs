@@ -51,11 +51,7 @@ impl Driver for Memory {
         if upload.claimed.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Claim {
-            tables: self.tables.clone(),
-            id,
-            upload,
-        })))
+        Ok(Some(Arc::new(Claim { tables: self.tables.clone(), id, upload })))
     }
 
     fn discard(&self, id: Uuid) -> io::Result<()> {
@@ -64,10 +60,7 @@ impl Driver for Memory {
     }
 
     fn stat(&self, key: &Key) -> io::Result<Option<u64>> {
-        Ok(locked(&self.tables)
-            .published
-            .get(key)
-            .map(|bytes| bytes.len() as u64))
+        Ok(locked(&self.tables).published.get(key).map(|bytes| bytes.len() as u64))
     }
 
     fn open(&self, key: &Key) -> io::Result<Option<Arc<dyn Source>>> {
@@ -115,11 +108,7 @@ impl Staging for Claim {
 
     fn publish(&self, key: &Key) -> io::Result<()> {
         let mut tables = locked(&self.tables);
-        if !tables
-            .uploads
-            .get(&self.id)
-            .is_some_and(|upload| Arc::ptr_eq(upload, &self.upload))
-        {
+        if !tables.uploads.get(&self.id).is_some_and(|upload| Arc::ptr_eq(upload, &self.upload)) {
             return Err(io::ErrorKind::NotFound.into());
         }
         tables.uploads.remove(&self.id);
@@ -132,10 +121,7 @@ impl Staging for Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut tables = locked(&self.tables);
-        let ours = tables
-            .uploads
-            .get(&self.id)
-            .is_some_and(|upload| Arc::ptr_eq(upload, &self.upload));
+        let ours = tables.uploads.get(&self.id).is_some_and(|upload| Arc::ptr_eq(upload, &self.upload));
         if ours && locked(&self.upload.bytes).is_empty() {
             tables.uploads.remove(&self.id);
         }
@@ -159,9 +145,8 @@ impl Source for Bytes {
 }
 
 fn copy_at(bytes: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    let part = usize::try_from(offset)
-        .ok()
-        .and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
+    let part =
+        usize::try_from(offset).ok().and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
     buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
     Ok(())
 }

@@ -107,10 +107,7 @@ impl MessageBody for Observed {
             }
             Poll::Ready(None) => self.complete = true,
             Poll::Ready(Some(Err(error))) => {
-                let id = self
-                    .observation
-                    .as_ref()
-                    .map(|seen| seen.request_id.as_str());
+                let id = self.observation.as_ref().map(|seen| seen.request_id.as_str());
                 tracing::warn!(request_id = id, %error, "the answer broke off: {error}");
             }
             Poll::Pending => {}
@@ -134,10 +131,7 @@ pub(crate) fn shortened(path: &str) -> String {
 }
 
 pub(crate) fn user_agent(headers: &HeaderMap) -> String {
-    let text = headers
-        .get(USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("-");
+    let text = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("-");
     cut(text, USER_AGENT_LENGTH_MAX).to_owned()
 }
 

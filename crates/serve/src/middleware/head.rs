@@ -25,20 +25,14 @@ pub(crate) struct Head {
 }
 
 pub(crate) fn measure(request: &ServiceRequest) -> Head {
-    let bytes = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-        .sum();
+    let bytes =
+        request.headers().iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum();
     let content_length = request
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or(0);
-    Head {
-        bytes,
-        content_length,
-    }
+    Head { bytes, content_length }
 }
 
 /// The answer to a head that goes no further.
@@ -46,11 +40,7 @@ pub(crate) fn refusal(head: &Head, uri: &Uri) -> Option<HttpResponse> {
     let path = uri.path();
     let registry = covers("/v2", path);
     let url_bytes = uri.path_and_query().map_or(0, |both| both.as_str().len());
-    let general = if registry {
-        "UNSUPPORTED"
-    } else {
-        "BAD_REQUEST"
-    };
+    let general = if registry { "UNSUPPORTED" } else { "BAD_REQUEST" };
     if url_bytes > URL_BYTES_MAX {
         let text = format!("the URL is longer than {URL_BYTES_MAX} bytes");
         return Some(answer::error(StatusCode::URI_TOO_LONG, general, &text));
@@ -61,11 +51,7 @@ pub(crate) fn refusal(head: &Head, uri: &Uri) -> Option<HttpResponse> {
         return Some(answer::error(status, general, &text));
     }
     let fault = path_fault(path)?;
-    let code = if registry {
-        "NAME_INVALID"
-    } else {
-        "BAD_REQUEST"
-    };
+    let code = if registry { "NAME_INVALID" } else { "BAD_REQUEST" };
     Some(answer::error(StatusCode::BAD_REQUEST, code, fault))
 }
 
@@ -105,14 +91,10 @@ fn path_fault(path: &str) -> Option<&'static str> {
     if decoded.contains(&b';') {
         return Some("the path has a semicolon");
     }
-    if decoded
-        .split(|byte| *byte == b'/')
-        .any(|segment| segment == b"..")
-    {
+    if decoded.split(|byte| *byte == b'/').any(|segment| segment == b"..") {
         return Some("the path has a segment of two dots");
     }
-    path.contains("//")
-        .then_some("the path has an empty segment")
+    path.contains("//").then_some("the path has an empty segment")
 }
 
 #[cfg(test)]

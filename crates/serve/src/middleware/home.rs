@@ -19,10 +19,7 @@ pub(crate) struct Panicked;
 
 /// `future`, polled and dropped with the runtime `home` entered.
 pub(crate) fn run<F: Future>(future: F, home: Handle) -> AtHome<F> {
-    AtHome {
-        future: Some(Box::pin(future)),
-        home,
-    }
+    AtHome { future: Some(Box::pin(future)), home }
 }
 
 pub(crate) struct AtHome<F> {
@@ -74,10 +71,7 @@ impl BodyAtHome {
     pub(crate) fn wrap(body: BoxBody, home: Handle) -> BoxBody {
         match body.try_into_bytes() {
             Ok(bytes) => BoxBody::new(bytes),
-            Err(body) => BoxBody::new(Self {
-                body: Some(Box::pin(body)),
-                home,
-            }),
+            Err(body) => BoxBody::new(Self { body: Some(Box::pin(body)), home }),
         }
     }
 }
@@ -86,9 +80,7 @@ impl MessageBody for BodyAtHome {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
-        self.body
-            .as_ref()
-            .map_or(BodySize::None, |body| body.size())
+        self.body.as_ref().map_or(BodySize::None, |body| body.size())
     }
 
     fn poll_next(

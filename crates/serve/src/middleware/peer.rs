@@ -27,13 +27,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn address_text(&self) -> String {
-        self.address
-            .map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+        self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
     }
 
     pub(crate) fn address_header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.address_text())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        HeaderValue::from_str(&self.address_text()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 
@@ -43,10 +41,7 @@ pub(crate) fn resolve(socket: Option<IpAddr>, headers: &HeaderMap, trusted: &[Ne
     let socket = socket.map(|address| address.to_canonical());
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(*address));
     if !socket.as_ref().is_some_and(is_trusted) {
-        return Peer {
-            address: socket,
-            scheme: "http",
-        };
+        return Peer { address: socket, scheme: "http" };
     }
     let mut address = socket;
     for forwarded in list(headers, FORWARDED_FOR).rev() {
@@ -66,18 +61,9 @@ pub(crate) fn resolve(socket: Option<IpAddr>, headers: &HeaderMap, trusted: &[Ne
 }
 
 /// The elements of a comma-separated header, over all its lines, in order.
-fn list<'a>(
-    headers: &'a HeaderMap,
-    name: &str,
-) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
-    let lines: Vec<&'a str> = headers
-        .get_all(name)
-        .map(|value| value.to_str().unwrap_or_default())
-        .collect();
-    lines
-        .into_iter()
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
+    let lines: Vec<&'a str> = headers.get_all(name).map(|value| value.to_str().unwrap_or_default()).collect();
+    lines.into_iter().flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// An address as proxies write it: bare, with a port, or in brackets.
@@ -107,12 +93,9 @@ pub struct NetworkError(String);
 impl Network {
     fn contains(&self, other: IpAddr) -> bool {
         match (self.address, other) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => same_prefix(
-                own.to_bits().into(),
-                other.to_bits().into(),
-                32,
-                self.prefix,
-            ),
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                same_prefix(own.to_bits().into(), other.to_bits().into(), 32, self.prefix)
+            }
             (IpAddr::V6(own), IpAddr::V6(other)) => {
                 same_prefix(own.to_bits(), other.to_bits(), 128, self.prefix)
             }
@@ -155,96 +138,39 @@ mod tests {
     use actix_web::http::header::HeaderName;
 
     fn check(socket: &str, sent: &[(&'static str, &str)], address: &str, scheme: &str) {
-        let trusted: Vec<Network> = ["10.0.0.0/8", "192.0.2.7", "fd00::/8"]
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
+        let trusted: Vec<Network> =
+            ["10.0.0.0/8", "192.0.2.7", "fd00::/8"].iter().map(|text| text.parse().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_str(value).unwrap(),
-            );
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let peer = resolve(Some(socket.parse().unwrap()), &headers, &trusted);
-        assert_eq!(
-            (peer.address_text().as_str(), peer.scheme),
-            (address, scheme),
-            "{sent:?}"
-        );
+        assert_eq!((peer.address_text().as_str(), peer.scheme), (address, scheme), "{sent:?}");
     }
 
     #[test]
     fn forwarded_headers_count_only_from_trusted_proxies() {
         let for_ = "x-forwarded-for";
         let proto = "x-forwarded-proto";
-        check(
-            "203.0.113.9",
-            &[(for_, "1.2.3.4"), (proto, "https")],
-            "203.0.113.9",
-            "http",
-        );
+        check("203.0.113.9", &[(for_, "1.2.3.4"), (proto, "https")], "203.0.113.9", "http");
         check("10.1.1.1", &[], "10.1.1.1", "http");
-        check(
-            "10.1.1.1",
-            &[(for_, "1.2.3.4"), (proto, "https")],
-            "1.2.3.4",
-            "https",
-        );
+        check("10.1.1.1", &[(for_, "1.2.3.4"), (proto, "https")], "1.2.3.4", "https");
         check("::ffff:10.1.1.1", &[(for_, "1.2.3.4")], "1.2.3.4", "http");
         // What the client wrote itself stands left of what the proxies appended.
-        check(
-            "10.1.1.1",
-            &[(for_, "6.6.6.6, 1.2.3.4, 192.0.2.7")],
-            "1.2.3.4",
-            "http",
-        );
-        check(
-            "10.1.1.1",
-            &[(for_, "6.6.6.6"), (for_, "1.2.3.4")],
-            "1.2.3.4",
-            "http",
-        );
+        check("10.1.1.1", &[(for_, "6.6.6.6, 1.2.3.4, 192.0.2.7")], "1.2.3.4", "http");
+        check("10.1.1.1", &[(for_, "6.6.6.6"), (for_, "1.2.3.4")], "1.2.3.4", "http");
         check("10.1.1.1", &[(for_, "1.2.3.4:5555")], "1.2.3.4", "http");
-        check(
-            "fd00::1",
-            &[(for_, "[2001:db8::1]:443")],
-            "2001:db8::1",
-            "http",
-        );
-        check(
-            "10.1.1.1",
-            &[(for_, "[2001:db8::1]")],
-            "2001:db8::1",
-            "http",
-        );
-        check(
-            "10.1.1.1",
-            &[(for_, "1.2.3.4, nonsense")],
-            "10.1.1.1",
-            "http",
-        );
-        check(
-            "10.1.1.1",
-            &[(for_, "10.2.2.2, 10.3.3.3")],
-            "10.2.2.2",
-            "http",
-        );
+        check("fd00::1", &[(for_, "[2001:db8::1]:443")], "2001:db8::1", "http");
+        check("10.1.1.1", &[(for_, "[2001:db8::1]")], "2001:db8::1", "http");
+        check("10.1.1.1", &[(for_, "1.2.3.4, nonsense")], "10.1.1.1", "http");
+        check("10.1.1.1", &[(for_, "10.2.2.2, 10.3.3.3")], "10.2.2.2", "http");
         check("10.1.1.1", &[(proto, "https, http")], "10.1.1.1", "http");
         check("10.1.1.1", &[(proto, "javascript")], "10.1.1.1", "http");
     }
 
     #[test]
     fn networks_are_parsed_strictly() {
-        for text in [
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "x",
-            "",
-            "::/129",
-            "1.2.3.4/",
-            "1.2.3.4/-1",
-        ] {
+        for text in ["10.0.0.0/33", "10.0.0/8", "x", "", "::/129", "1.2.3.4/", "1.2.3.4/-1"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
         let everything: Network = "0.0.0.0/0".parse().unwrap();

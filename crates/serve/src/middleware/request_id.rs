@@ -24,10 +24,7 @@ impl RequestId {
     /// is not an error: a strange id must not stop a pull, it just must not get into logs.
     pub(crate) fn choose(headers: &HeaderMap) -> Self {
         let mut sent = headers.get_all(REQUEST_ID_HEADER);
-        match (
-            sent.next().and_then(|value| value.to_str().ok()),
-            sent.next(),
-        ) {
+        match (sent.next().and_then(|value| value.to_str().ok()), sent.next()) {
             (Some(text), None) if is_valid(text) => Self(text.into()),
             _ => Self(Uuid::new_v4().to_string().into()),
         }
@@ -46,9 +43,7 @@ impl fmt::Display for RequestId {
 
 fn is_valid(text: &str) -> bool {
     (1..=LENGTH_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Who may do what on `/v2` (AZ-02 to AZ-16): rights come from grants, never from names, headers,
 //! path tricks or knowing a digest; and a refusal never tells whether the thing exists.
 
+use hythe_testbed::{Bed, Credentials, Options, Registry, Role, forge};
 use reqwest::Method;
-use testbed::{Bed, Credentials, Options, Registry, Role, forge};
 
 use crate::support::{Tenants, random_digest, random_uuid};
 
@@ -212,7 +212,7 @@ async fn az_09_upload_of_somebody_else_does_not_exist() {
     let Tenants { bed, bob, eve, ours, app, theirs, .. } = Tenants::new().await;
     let ben = bed.user("ben").await;
     ours.add_member(&ben, Role::ProjectAdmin).await;
-    let bytes = testbed::random_bytes(1000);
+    let bytes = hythe_testbed::random_bytes(1000);
     let digest = oci::Digest::of(oci::Algorithm::Sha256, &bytes);
     let upload = bob.registry().start_upload(&app.repository).await;
     bob.registry().patch(&upload, None, &bytes[..400]).await.expect(202);
@@ -279,7 +279,7 @@ async fn az_12_a_deleted_blob_stays_deleted_while_others_use_it() {
     let Tenants { bed, bob, eve, ours, theirs, .. } = Tenants::new().await;
     let carol = bed.user("carol").await;
     ours.add_member(&carol, Role::Maintainer).await;
-    let bytes = testbed::random_bytes(5000);
+    let bytes = hythe_testbed::random_bytes(5000);
     let (here, there) = (ours.repository("a"), theirs.repository("b"));
     let digest = bob.registry().push_blob(&here, &bytes).await;
     eve.registry().push_blob(&there, &bytes).await;

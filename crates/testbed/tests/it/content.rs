@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use hythe_testbed::{Bed, Image, Options, Registry, User, image_manifest, random_bytes};
 use oci::manifest::{DOCKER_MANIFEST, MANIFEST_BYTES_MAX, OCI_INDEX, OCI_MANIFEST};
 use oci::{Algorithm, Digest};
 use reqwest::Method;
 use serde_json::json;
-use testbed::{Bed, Image, Options, Registry, User, image_manifest, random_bytes};
 
 use crate::support::random_digest;
 
@@ -25,7 +25,7 @@ impl Owner {
 
     async fn on(bed: Bed) -> Owner {
         let user = bed.user("owner").await;
-        let project = bed.project("content").member(&user, testbed::Role::ProjectAdmin).create().await;
+        let project = bed.project("content").member(&user, hythe_testbed::Role::ProjectAdmin).create().await;
         let registry = user.registry();
         let image = registry.push_image(&project.repository("app"), "1").await;
         Owner { bed, user, registry, image }
@@ -49,7 +49,7 @@ impl Owner {
         (size(&manifest["config"]), size(&manifest["layers"][0]))
     }
 
-    async fn put(&self, reference: &str, media_type: &str, manifest: &[u8]) -> testbed::Answer {
+    async fn put(&self, reference: &str, media_type: &str, manifest: &[u8]) -> hythe_testbed::Answer {
         self.registry.put_manifest(self.repository(), reference, media_type, manifest).await
     }
 }

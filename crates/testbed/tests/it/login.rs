@@ -1,8 +1,8 @@
 //! Signing in as docker does, and what wrong credentials get (rest-api.md 9.1 to 9.7).
 
+use hythe_testbed::{Bed, Credentials, Registry, Role, forge};
 use reqwest::Method;
 use serde_json::json;
-use testbed::{Bed, Credentials, Registry, Role, forge};
 
 #[tokio::test]
 async fn docker_login_and_pull() {

@@ -6,8 +6,8 @@
 mod access;
 mod architecture;
 mod content;
-mod crash;
 mod login;
+mod restart;
 mod revocation;
 mod roles;
 mod source;

@@ -1,7 +1,7 @@
 //! Rights that are taken away end within five seconds, for credentials and tokens alike (AZ-19).
 
+use hythe_testbed::{Bed, Credentials, Image, Project, Registry, Role, User};
 use reqwest::Method;
-use testbed::{Bed, Credentials, Image, Project, Registry, Role, User};
 
 use crate::support::{REVOCATION, eventually};
 

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cli::{Role as Service, Route};
+use hythe_testbed::{Answer, Bed, Client, Credentials, Image, Project, Role, User};
 use reqwest::Method;
 use serde_json::json;
-use testbed::{Answer, Bed, Client, Credentials, Image, Project, Role, User};
 
 use crate::support::{random_digest, random_uuid};
 

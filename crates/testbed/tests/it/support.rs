@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use testbed::{Bed, Image, Project, Role, User};
+use hythe_testbed::{Bed, Image, Project, Role, User};
 
 /// What has to hold within five seconds on every instance (revocation).
 pub const REVOCATION: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ impl Tenants {
 
 /// A digest of nothing anybody ever pushed.
 pub fn random_digest() -> oci::Digest {
-    oci::Digest::of(oci::Algorithm::Sha256, &testbed::random_bytes(32))
+    oci::Digest::of(oci::Algorithm::Sha256, &hythe_testbed::random_bytes(32))
 }
 
 /// An upload id nobody was ever given.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hythe_testbed::forge::{self, Attacker, Parts};
+use hythe_testbed::{Bed, Credentials, Image, Options, Role, User};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testbed::forge::{self, Attacker, Parts};
-use testbed::{Bed, Credentials, Image, Options, Role, User};
 
 use crate::support::now;
 
@@ -38,7 +38,7 @@ impl Holder {
     }
 
     /// Presents a token where the good one opens the door.
-    async fn present(&self, token: &str) -> testbed::Answer {
+    async fn present(&self, token: &str) -> hythe_testbed::Answer {
         let client = self.bed.client(Credentials::Bearer(token.to_owned()));
         client.get(format!("/v2/{}/manifests/1", self.image.repository)).await
     }
@@ -445,23 +445,24 @@ async fn jw_14_ambiguous_json_and_malleable_signatures() {
     let key = holder.bed.inside().await.signing_key(holder.parts.key_id()).await;
     let (header, claims) = (holder.parts.header.to_string(), holder.parts.claims.to_string());
     holder.accepted(&forge::sign_text(&header, &claims, &key), "the real texts").await;
-    let inside = |text: &str, member: &str| format!("{}{member}}}", &text[..text.len() - 1]);
-    for (what, header, claims) in [
-        ("access twice", header.clone(), inside(&claims, r#","access":[]"#)),
-        ("access twice, once escaped", header.clone(), inside(&claims, r#","acces\u0073":[]"#)),
-        ("aud twice", header.clone(), inside(&claims, r#","aud":"harbor-registry""#)),
-        ("alg twice", inside(&header, r#","alg":"ES256""#), claims.clone()),
-        ("kid twice", inside(&header, &format!(r#","kid":"{}""#, holder.parts.key_id())), claims.clone()),
+    let extended = |text: &str, member: &str| format!("{}{member}}}", &text[..text.len() - 1]);
+    let cases: Vec<(&str, String, String)> = vec![
+        ("access twice", header.clone(), extended(&claims, r#","access":[]"#)),
+        ("access twice, once escaped", header.clone(), extended(&claims, r#","acces\u0073":[]"#)),
+        ("aud twice", header.clone(), extended(&claims, r#","aud":"harbor-registry""#)),
+        ("alg twice", extended(&header, r#","alg":"ES256""#), claims.clone()),
+        ("kid twice", extended(&header, &format!(r#","kid":"{}""#, holder.parts.key_id())), claims.clone()),
         ("mark before the claims", header.clone(), format!("\u{feff}{claims}")),
         ("mark before the header", format!("\u{feff}{header}"), claims.clone()),
         ("bytes after the claims", header.clone(), format!("{claims}x")),
         (
             "deep claims",
             header.clone(),
-            inside(&claims, &format!(r#","x":{}{}"#, "[".repeat(2000), "]".repeat(2000))),
+            extended(&claims, &format!(r#","x":{}{}"#, "[".repeat(2000), "]".repeat(2000))),
         ),
         ("claims are a list", header.clone(), format!("[{claims}]")),
-    ] {
+    ];
+    for (what, header, claims) in cases {
         holder.refused(&forge::sign_text(&header, &claims, &key), what).await;
     }
     let raw = URL_SAFE_NO_PAD.decode(&holder.parts.signature).expect("base64");

@@ -1,9 +1,9 @@
 //! Upload sessions (CT-01, CT-11, CT-12): what was acknowledged is kept, what was torn is not, and two
 //! writers never mix.
 
+use hythe_testbed::{Bed, Registry, Role, random_bytes};
 use oci::{Algorithm, Digest};
 use reqwest::Method;
-use testbed::{Bed, Registry, Role, random_bytes};
 
 async fn pusher() -> (Registry, String) {
     let bed = Bed::shared().await;
@@ -94,7 +94,7 @@ async fn ct_11_a_torn_body_can_be_continued() {
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let upload = registry.start_upload(&repository).await;
     registry.patch(&upload, None, &bytes[..1000]).await.expect(202);
-    let testbed::Credentials::Basic { name, password } = registry.client().credentials() else {
+    let hythe_testbed::Credentials::Basic { name, password } = registry.client().credentials() else {
         panic!("Basic")
     };
     let authorization = {
@@ -198,7 +198,7 @@ async fn every_way_of_uploading_ends_in_the_same_blob() {
     let upload = registry.start_upload(&repository).await;
     registry
         .request(Method::PATCH, &upload.location)
-        .body(testbed::streaming(&bytes, 70_000))
+        .body(hythe_testbed::streaming(&bytes, 70_000))
         .send()
         .await
         .expect(202);
@@ -213,7 +213,7 @@ async fn every_way_of_uploading_ends_in_the_same_blob() {
     let digest = Digest::of(Algorithm::Sha512, &bytes);
     let answer =
         registry.request(Method::POST, &path).query("digest-algorithm", "sha512").send().await.expect(202);
-    let upload = testbed::Upload { location: answer.header("location").to_owned() };
+    let upload = hythe_testbed::Upload { location: answer.header("location").to_owned() };
     registry.finish(&upload, &digest, &bytes).await.expect(201);
     registry.head_blob(&repository, &digest).await.expect(200);
     registry.request(Method::POST, &path).query("digest-algorithm", "md5").send().await.expect(400);

@@ -1,7 +1,7 @@
 //! A server that dies without warning keeps what it acknowledged and comes back by itself.
 
+use hythe_testbed::{Bed, Options, Role, random_bytes};
 use oci::{Algorithm, Digest};
-use testbed::{Bed, Options, Role, random_bytes};
 
 #[tokio::test]
 async fn acknowledged_pushes_and_open_uploads_survive_kill_9() {
