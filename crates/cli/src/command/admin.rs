@@ -16,7 +16,7 @@ const FIRST_ADMIN: UserId = UserId(1);
 
 #[derive(Subcommand)]
 pub(super) enum Admin {
-    /// Set a new password, read from standard input, and lift the login blocks of the account.
+    /// Set a new password, read from standard input, and lift login blocks.
     ResetPassword(ResetPassword),
     /// Make an account with a password read from standard input.
     CreateUser(CreateUser),

@@ -8,10 +8,7 @@ use hythe_testbed::{Bed, Image, Project, Role, User};
 pub const REVOCATION: Duration = Duration::from_secs(5);
 
 /// Tries until `attempt` returns true; fails with `what` when it does not in `limit`.
-pub async fn eventually<F>(limit: Duration, what: &str, mut attempt: impl FnMut() -> F)
-where
-    F: Future<Output = bool>,
-{
+pub async fn eventually(limit: Duration, what: &str, mut attempt: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !attempt().await {
         assert!(started.elapsed() < limit, "not within {limit:?}: {what}");

@@ -560,7 +560,7 @@ async fn jw_16_keys_change_under_traffic() {
     assert!(published.contains(&first.as_str()) && published.contains(&second.as_str()), "{published:?}");
 
     let inside = holder.bed.inside().await;
-    inside.identity.keys_remove(&first).await.unwrap_or_else(|err| panic!("the old key stays: {err}"));
+    inside.identity.key_remove(&first).await.unwrap_or_else(|err| panic!("the old key stays: {err}"));
     crate::support::eventually(crate::support::REVOCATION, "tokens of a removed key end", async || {
         holder.present(&holder.token).await.status == 401
     })
