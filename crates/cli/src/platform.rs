@@ -58,7 +58,7 @@ fn bind(address: &str, flag: &str) -> Result<TcpListener, Failure> {
 
 /// A platform that serves.
 pub struct Platform {
-    /// Where clients connect; `None` when no role answers HTTP.
+    /// Where clients connect.
     pub public: SocketAddr,
     /// Where operators look.
     pub operations: Option<SocketAddr>,
@@ -88,14 +88,8 @@ impl Platform {
         let health = Health::new(shutdown.clone());
         let public = listeners.public.local_addr().context("no local address")?;
         let operations = listeners.operations.as_ref().and_then(|listener| listener.local_addr().ok());
-        let operations_server = listeners.operations.map(|listener| {
-            let shown = Operations {
-                health: health.clone(),
-                metrics: metrics.clone(),
-                version: env!("CARGO_PKG_VERSION"),
-            };
-            tokio::spawn(serve::run_operations(listener, shown, shutdown.clone()))
-        });
+        let operations_server =
+            listeners.operations.map(|listener| serve_operations(listener, &health, &metrics, &shutdown));
 
         let found = ground::take(&settings).await?;
         let ground = Ground {
@@ -185,6 +179,17 @@ impl Platform {
             _ => Ending::Broken,
         }
     }
+}
+
+fn serve_operations(
+    listener: TcpListener,
+    health: &Health,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> JoinHandle<std::io::Result<()>> {
+    let shown =
+        Operations { health: health.clone(), metrics: metrics.clone(), version: env!("CARGO_PKG_VERSION") };
+    tokio::spawn(serve::run_operations(listener, shown, shutdown.clone()))
 }
 
 /// The tasks every process has, whatever its roles. They outlive the listeners, because requests in flight

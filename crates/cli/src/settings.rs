@@ -398,6 +398,41 @@ mod tests {
         assert_eq!(settings.blob_root(), settings.data_dir.join("blobs"));
     }
 
+    /// The keys a typed section knows, as its refusal of an unknown one lists them.
+    fn fields<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let refused = serde_json::from_value::<T>(serde_json::json!({ "no such key": 1 }));
+        let text = refused.err().unwrap().to_string();
+        text.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_key_of_a_typed_section_is_in_the_embedded_file() {
+        let merged = Merged::defaults();
+        let known: Vec<&str> = merged.keys().collect();
+        for (section, fields) in [
+            ("http", fields::<serve::Config>()),
+            ("database", fields::<database::Config>()),
+            ("database.embedded", fields::<database::EmbeddedConfig>()),
+            ("storage", fields::<Storage>()),
+            ("storage.filesystem", fields::<blobstore::Config>()),
+            ("worker", fields::<queue::Config>()),
+            ("secrets", fields::<Secrets>()),
+            ("log", fields::<serve::telemetry::Config>()),
+            ("identity", fields::<identity::Config>()),
+            ("tenancy", fields::<tenancy::Config>()),
+            ("catalog", fields::<catalog::Config>()),
+            ("registry", fields::<registry::Config>()),
+        ] {
+            assert!(!fields.is_empty(), "{section}");
+            for field in fields {
+                let key = format!("{section}.{field}");
+                let inner = format!("{key}.");
+                let found = known.iter().any(|known| *known == key || known.starts_with(&inner));
+                assert!(found, "{key} is missing");
+            }
+        }
+    }
+
     #[test]
     fn later_sources_win_and_are_named() {
         let environment = Environment::of([

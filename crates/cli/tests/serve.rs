@@ -50,7 +50,8 @@ impl Running {
             assert_ne!(output.read_line(&mut line).unwrap(), 0, "ended: {lines:#?}");
             lines.push(line.trim_end().to_owned());
             if let Some((_, address)) = line.split_once(&format!("{what} on http://")) {
-                return address.trim_end().to_owned();
+                // In a JSON line a quote follows.
+                return address.trim_end().split('"').next().unwrap().to_owned();
             }
         };
         let (public, operations) = (address("listening"), address("operations"));

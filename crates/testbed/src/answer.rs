@@ -78,13 +78,13 @@ impl Answer {
     }
 
     /// Everything a caller can learn from the answer, as text: status, headers, body. What differs
-    /// from one request to the next by nature is masked, and so are `masks`, the parts of the
+    /// from one request to the next by nature (ids, times, whether the connection stays) is masked, and so are `masks`, the parts of the
     /// requests that differ by intention.
     pub fn shape(&self, masks: &[&str]) -> String {
         let mut headers: Vec<String> = self
             .headers
             .iter()
-            .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+            .filter(|(name, _)| !["x-request-id", "date", "connection"].contains(&name.as_str()))
             .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         headers.sort();

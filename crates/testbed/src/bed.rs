@@ -3,6 +3,7 @@
 //! Tests that leave each other alone share one server per test process: every name a test asks for
 //! gets a random tail. Tests that kill or reconfigure the server start their own.
 
+use std::cell::Cell;
 use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::rest::ProjectBuilder;
 use crate::{Client, Credentials, Registry};
 
 /// Lines of the server's log shown when a test fails.
-const LOG_LINES: usize = 60;
+const LOG_LINES: usize = 25;
 
 /// How a server differs from the default one.
 #[derive(Clone, Default)]
@@ -126,9 +127,8 @@ impl Bed {
     /// Makes a user whose name starts with `name`.
     pub async fn user(&self, name: &str) -> User {
         let user = User { bed: self.clone(), name: self.unique(name), password: random_password() };
-        let output = self
-            .run(&["admin", "create-user", &user.name, "--password-stdin"], &format!("{}\n", user.password))
-            .await;
+        let arguments = ["admin", "create-user", &user.name, "--password-stdin"];
+        let output = self.run(&arguments, &format!("{}\n", user.password)).await;
         assert!(
             output.status.success(),
             "create-user {}: {}",
@@ -191,7 +191,11 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        thread_local! {
+            /// Handles have many clones; the log of a failed test is shown once.
+            static SHOWN: Cell<bool> = const { Cell::new(false) };
+        }
+        if std::thread::panicking() && !SHOWN.replace(true) {
             let log = self.shared.server().log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];

@@ -43,8 +43,8 @@ async fn r_04_a_blob_is_durable_before_it_is_recorded_and_recorded_before_it_is_
     let key = key.unwrap_or_else(|| panic!("no key in {}", rename.text));
     let data = only("the sync of the data", &["sync(", "/uploads/"]);
     let directory = only("the sync of the directory", &["fsync(", &format!("/{}>", &key[..4])]);
-    // The first that PostgreSQL hears of the key, the next commit on that connection, and the answer.
-    let mut to_database = calls.iter().filter(|call| call.text.contains(".s.PGSQL."));
+    // Unix sockets lead to PostgreSQL only. The first that it hears of the key, the next commit on that connection, and the answer.
+    let mut to_database = calls.iter().filter(|call| call.text.contains("<UNIX-STREAM:"));
     let recorded =
         to_database.find(|call| call.text.contains(&key)).unwrap_or_else(|| panic!("no insert\n{}", text()));
     let connection = recorded.descriptor();
