@@ -110,14 +110,14 @@ def main():
         passed, failed = checklist.suite.run(server.client(*USER), only=arguments.only)
 
         official = [
-            ("official suite, redesign", "conformance-redesign", lambda place: redesign(server, place)),
+            ("redesigned suite", "conformance-redesign", lambda place: redesign(server, place)),
             (
-                "official suite 1.1.1, manifests deleted first",
+                "released suite, manifests deleted first",
                 "conformance-legacy",
                 lambda place: legacy(server, place, "1"),
             ),
             (
-                "official suite 1.1.1, blobs deleted first",
+                "released suite, blobs deleted first",
                 "conformance-legacy",
                 lambda place: legacy(server, place, "0"),
             ),

@@ -15,7 +15,8 @@ const WRITERS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_01_what_was_acknowledged_survives_every_kill() {
-    let rounds = std::env::var("HYTHE_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number of rounds"));
+    let rounds =
+        std::env::var("HYTHE_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number of rounds"));
     let bed = Bed::own(Options::default()).await;
     let project = bed.project("crash").create().await;
     let registry = bed.admin().registry();
@@ -38,7 +39,7 @@ async fn r_01_what_was_acknowledged_survives_every_kill() {
                 tokio::spawn(async move { while writer.step().await != Err(Broken::Gone) {} })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(rand::random_range(50..1500))).await;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(50..2500))).await;
         let database = postmaster(&bed);
         bed.kill_9();
         if round % 2 == 0 {
@@ -60,7 +61,10 @@ async fn r_01_what_was_acknowledged_survives_every_kill() {
         check(&registry, ledger, &project.repository(&format!("round{round}/later"))).await;
     }
     println!("{rounds} kills, {images} images and {deletions} deletions acknowledged");
-    assert!(images >= rounds, "only {images} images were acknowledged in {rounds} rounds: this tested nothing");
+    assert!(
+        images >= rounds,
+        "only {images} images were acknowledged in {rounds} rounds: this tested nothing"
+    );
 }
 
 /// Waits until init has taken note of an orphan's death. Until then PostgreSQL takes the number in its lock file

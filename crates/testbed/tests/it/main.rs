@@ -6,11 +6,15 @@
 mod access;
 mod architecture;
 mod content;
+mod crash;
 mod login;
+mod postgres;
+mod promises;
 mod restart;
 mod revocation;
 mod roles;
 mod source;
 mod support;
 mod tokens;
+mod trace;
 mod uploads;

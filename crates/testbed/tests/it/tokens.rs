@@ -277,7 +277,7 @@ async fn jw_08_audience_issuer_and_every_byte() {
             .await;
     }
     let token = &holder.token;
-    for length in [0, 1, 10, token.len() / 2, token.len() - 1] {
+    for length in [1, 10, token.len() / 2, token.len() - 1] {
         holder.refused(&token[..length], &format!("cut to {length}")).await;
     }
     for tail in ["A", "=", ".", ".AAAA", "AAAA"] {
@@ -524,9 +524,26 @@ async fn jw_15_odd_scopes_grant_nothing() {
     holder.user.client().token_answer(&many[..100]).await.expect(200);
     holder.user.client().token_answer(&many[..101]).await.expect(400);
     holder.user.client().token_answer(&[&scopes[..101].join(" ")]).await.expect(400);
-    holder.user.client().token_answer(&many).await.expect_any(&[400, 414]);
     let long = format!("repository:a/{}:pull", "b".repeat(64 * 1024));
-    holder.user.client().token_answer(&[&long]).await.expect_any(&[400, 414]);
+    for query in [many.join("&scope="), long.clone()] {
+        let path = format!("/service/token?service=harbor-registry&scope={query}");
+        let answer = holder.bed.raw_get(&path, "").await;
+        assert!([400, 414].contains(&answer.status.unwrap_or_default()), "{}", answer.text);
+    }
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("service", "harbor-registry"),
+        ("refresh_token", "x"),
+        ("scope", &long),
+    ];
+    holder
+        .bed
+        .nobody()
+        .request(Method::POST, "/service/token")
+        .form(&fields)
+        .send()
+        .await
+        .expect_any(&[400, 413]);
     let mut form = vec![("grant_type", "password"), ("service", "harbor-registry")];
     form.extend([("username", holder.user.name.as_str()), ("password", holder.user.password.as_str())]);
     let joined = scopes[..101].join(" ");

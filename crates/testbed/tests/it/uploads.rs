@@ -145,26 +145,51 @@ async fn ct_12_of_two_writers_one_wins() {
         registry.finish(&upload, &digest, b"").await.expect(201);
         assert_eq!(registry.get_blob(&repository, &digest).await.expect(200).body, won[0][..]);
     }
-    // PATCH against PUT: either order is a whole blob or an honest refusal.
-    let (base, more) = (random_bytes(100_000), random_bytes(100_000));
-    let (short, long) =
-        (Digest::of(Algorithm::Sha256, &base), Digest::of(Algorithm::Sha256, &[&base[..], &more].concat()));
-    let upload = registry.start_upload(&repository).await;
-    registry.patch(&upload, Some("0-99999"), &base).await.expect(202);
-    let (patch, put) = tokio::join!(
-        registry.patch(&upload, Some("100000-199999"), &more),
-        registry.finish(&upload, &short, b"")
-    );
-    match put.status {
-        201 => {
-            assert!([404, 416].contains(&patch.status), "{patch}");
-            assert_eq!(registry.get_blob(&repository, &short).await.expect(200).body, base);
+}
+
+/// Either order is a whole blob or an honest refusal, but one of the two always gets its way.
+#[tokio::test]
+async fn ct_12_a_chunk_beside_the_finish() {
+    let (registry, repository) = pusher().await;
+    for round in 0..10 {
+        let (base, more) = (random_bytes(100_000), random_bytes(100_000));
+        let short = Digest::of(Algorithm::Sha256, &base);
+        let long = Digest::of(Algorithm::Sha256, &[&base[..], &more].concat());
+        let upload = registry.start_upload(&repository).await;
+        registry.patch(&upload, Some("0-99999"), &base).await.expect(202);
+        let (patch, put) = tokio::join!(
+            registry.patch(&upload, Some("100000-199999"), &more),
+            registry.finish(&upload, &short, b"")
+        );
+        match put.status {
+            201 => {
+                assert!([404, 416].contains(&patch.status), "round {round}: {patch}");
+                assert_eq!(registry.get_blob(&repository, &short).await.expect(200).body, base);
+            }
+            // The chunk came first, so the digest of the short blob no longer fits.
+            400 => assert_eq!(patch.status, 202, "round {round}: {patch}"),
+            _ => panic!("round {round}: {put} beside {patch}"),
         }
-        // The chunk came first, so the digest of the short blob no longer fits.
-        400 => assert_eq!(patch.status, 202, "{patch}"),
-        _ => panic!("{put} beside {patch}"),
+        registry.head_blob(&repository, &long).await.expect(404);
     }
-    registry.head_blob(&repository, &long).await.expect(404);
+}
+
+/// A client that lost patience sends its PUT again while the first is still at work.
+#[tokio::test]
+async fn ct_12_two_finishes_make_one_blob() {
+    let (registry, repository) = pusher().await;
+    for round in 0..10 {
+        let bytes = random_bytes(100_000);
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let upload = registry.start_upload(&repository).await;
+        registry.patch(&upload, None, &bytes).await.expect(202);
+        let (first, second) =
+            tokio::join!(registry.finish(&upload, &digest, b""), registry.finish(&upload, &digest, b""));
+        let mut statuses = [first.status, second.status];
+        statuses.sort();
+        assert_eq!(statuses, [201, 404], "round {round}: {first} and {second}");
+        assert_eq!(registry.get_blob(&repository, &digest).await.expect(200).body, bytes);
+    }
 }
 
 #[tokio::test]
