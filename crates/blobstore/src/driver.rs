@@ -49,7 +49,8 @@ pub(crate) trait Staging: Send + Sync {
     /// Fills `buffer` or fails.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the bytes durable and gives them the name `key`. After success the upload does not exist any more.
+    /// Makes the bytes durable and gives them the name `key`. After success the upload has no bytes any more, and
+    /// the claim keeps others away until it ends.
     /// After an error nothing has that name.
     fn publish(&self, key: &Key) -> io::Result<()>;
 }

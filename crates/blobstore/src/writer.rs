@@ -133,17 +133,24 @@ impl Writer {
     ///
     /// After an error nothing is published. The upload goes on if space was missing; after a failed fsync its
     /// bytes are gone. If the caller gives up waiting, the bytes are removed again.
-    pub async fn publish(self) -> Result<Key, Error> {
+    ///
+    /// Keep the writer until whatever names the key is recorded: others wait for it, and would find an upload
+    /// without bytes.
+    pub async fn publish(&mut self) -> Result<Key, Error> {
         let started = Instant::now();
         let name = self.driver.name();
         let unsettled =
             || io::Error::new(io::ErrorKind::InvalidInput, "the size of the upload is not settled");
         let size = self.settled.ok_or_else(unsettled)?;
+        self.settled = None;
         let (sender, receiver) = oneshot::channel();
+        let (staging, driver) = (self.staging.clone(), self.driver.clone());
         tokio::task::spawn_blocking(move || {
-            let published = publish(&*self.staging, size);
+            let published = publish(&*staging, size);
+            // The claim is the writer's alone again before anybody hears of the outcome.
+            drop(staging);
             if let Err(Ok(key)) = sender.send(published)
-                && let Err(err) = self.driver.delete(&key)
+                && let Err(err) = driver.delete(&key)
             {
                 tracing::warn!(key = key.as_str(), error = %err, "bytes that nobody was told of are left");
             }

@@ -152,6 +152,7 @@ async fn an_upload_goes_on_in_pieces_through_other_handles(bed: Bed) {
             );
         }
         let key = writer.publish().await.unwrap();
+        drop(writer);
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         assert!(get(&bed, &key, &digest, bytes.len(), 0..bytes.len()).await == bytes);
     }
@@ -178,6 +179,7 @@ async fn unrecorded_bytes_are_cut_off(bed: Bed) {
     let mut writer = bed.writer(id).await.unwrap();
     let digest = writer.digest(&second, Algorithm::Sha256).await.unwrap();
     let key = writer.publish().await.unwrap();
+    drop(writer);
     assert_eq!(bed.stat(&key).await.unwrap(), Some(1010));
     assert!(get(&bed, &key, &digest, 1010, 0..1010).await == bytes);
 }
@@ -193,6 +195,7 @@ async fn an_offset_that_was_never_reached_is_lost(bed: Bed) {
     assert!(matches!(writer.rewind(&state).await, Err(AppendError::Lost)));
     // Nor can the emptiness be published by accident.
     assert!(writer.publish().await.is_err());
+    drop(writer);
     assert!(bed.files().is_empty());
 }
 
@@ -236,6 +239,7 @@ async fn a_rewind_takes_back(bed: Bed) {
     writer.rewind(&first).await.unwrap();
     let digest = writer.digest(&first, Algorithm::Sha256).await.unwrap();
     let key = writer.publish().await.unwrap();
+    drop(writer);
     assert_eq!(digest, Digest::of(Algorithm::Sha256, &content(100, 11)));
     assert_eq!(bed.read_all(&key, 100).await.unwrap(), content(100, 11));
 }
@@ -291,6 +295,7 @@ async fn concurrent_appends_never_mix(bed: Bed) {
     let mut writer = bed.writer(id).await.unwrap();
     let running = writer.digest(&state, Algorithm::Sha256).await.unwrap();
     let key = writer.publish().await.unwrap();
+    drop(writer);
     let stored = get(&bed, &key, &running, 800_000, 0..800_000).await;
     for part in stored.chunks(100_000) {
         assert_eq!(
@@ -313,10 +318,12 @@ async fn an_append_dropped_half_way_changes_nothing_that_counts(bed: Bed) {
     }
     assert!(writer.digest(&first, Algorithm::Sha256).await.is_err(), "this writer is of no use any more");
     assert!(writer.publish().await.is_err());
+    drop(writer);
     let mut writer = bed.writer(id).await.unwrap();
     let digest = writer.digest(&first, Algorithm::Sha256).await.unwrap();
     assert_eq!(digest, Digest::of(Algorithm::Sha256, &content(1000, 14)));
     let key = writer.publish().await.unwrap();
+    drop(writer);
     assert_eq!(bed.read_all(&key, 1000).await.unwrap(), content(1000, 14));
 }
 
@@ -349,6 +356,7 @@ async fn a_discarded_upload_cannot_be_published(bed: Bed) {
     writer.append(UploadState::new(Algorithm::Sha256), body(&content(10, 18), 10), None).await.unwrap();
     bed.discard(id).await.unwrap();
     assert!(writer.publish().await.is_err());
+    drop(writer);
     assert!(bed.files().is_empty());
 }
 

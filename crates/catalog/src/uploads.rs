@@ -172,6 +172,8 @@ impl Uploads {
         }
         let key = writer.publish().await?;
         let linked = retrying(|| self.link_upload(push, id, claimed, state.offset, &key)).await;
+        // Until here, so that a second request on the session finds either all of it or none.
+        drop(writer);
         if linked.is_err() {
             // The bytes have no row. The collector's orphan sweep would find them much later.
             self.bury(&key).await;
@@ -424,7 +426,8 @@ impl Uploads {
         Ok(())
     }
 
-    /// Hands a key that no row names to the collector.
+    /// Hands a key to the removal of dead objects after a failed link. Whether that transaction committed may
+    /// be unknown (the connection broke at the commit), so the removal asks again, later, whether a row names it.
     async fn bury(&self, key: &Key) {
         let buried = sqlx::query!(
             "insert into catalog.dead_objects (key) values ($1) on conflict do nothing",
@@ -490,9 +493,19 @@ impl Uploads {
     }
 
     async fn remove_dead_objects(&self) -> Result<u64, Error> {
-        let keys = sqlx::query_scalar!("select key from catalog.dead_objects order by queued_at limit 500")
-            .fetch_all(self.database.pool())
+        // The delay is far longer than any transaction may take: by now it is decided whether a blob names the
+        // key. One that does is alive and only leaves the list.
+        sqlx::query!("delete from catalog.dead_objects d using catalog.blobs b where b.location = d.key")
+            .execute(self.database.pool())
             .await?;
+        let keys = sqlx::query_scalar!(
+            "select key from catalog.dead_objects d
+             where queued_at < now() - interval '1 minute'
+               and not exists (select 1 from catalog.blobs b where b.location = d.key)
+             order by queued_at limit 500"
+        )
+        .fetch_all(self.database.pool())
+        .await?;
         if keys.is_empty() {
             return Ok(0);
         }

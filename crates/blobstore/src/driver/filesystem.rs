@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! <root>/uploads/<uuid>           an upload that is not finished
+//! <root>/uploads/<uuid>.lock      who holds the lock on it may write; it outlives the rename of the upload, so
+//!                                 that nobody takes a published upload for one that lost its bytes
 //! <root>/b/<2 hex>/<32 hex>       published content; key "b/<2 hex>/<32 hex>"
 //! ```
 //!
@@ -95,6 +97,10 @@ impl Layout {
         self.published.join(format!("{fan_out:02x}"))
     }
 
+    fn lock_path(&self, id: Uuid) -> PathBuf {
+        self.uploads.join(format!("{}.lock", id.hyphenated()))
+    }
+
     /// Makes a fan-out directory whose name is durable. Another thread may have made it an instant ago and not
     /// synced its parent yet, so only what this process has synced itself counts.
     fn ensure_fan_out(&self, fan_out: u8) -> io::Result<()> {
@@ -132,24 +138,16 @@ impl Driver for Filesystem {
     }
 
     fn claim(&self, id: Uuid) -> io::Result<Option<Arc<dyn Staging>>> {
+        let Some(lock) = Lock::take(&self.layout, id)? else { return Ok(None) };
         let path = self.layout.upload_path(id);
-        for _ in 0..CLAIM_ATTEMPTS_MAX {
-            let file = self.layout.open_upload(&path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(std::fs::TryLockError::Error(err)) => return Err(err),
-            }
-            // Between opening and locking, the upload may have been published or discarded.
-            if same_file(&file.metadata()?, &path)? {
-                let layout = self.layout.clone();
-                return Ok(Some(Arc::new(Upload { file, path, layout, gone: AtomicBool::new(false) })));
-            }
-        }
-        Ok(None)
+        let file = self.layout.open_upload(&path)?;
+        let layout = self.layout.clone();
+        Ok(Some(Arc::new(Upload { file, path, layout, gone: AtomicBool::new(false), _lock: lock })))
     }
 
     fn discard(&self, id: Uuid) -> io::Result<()> {
+        // A lock that nobody holds was left by a process that died; taking it and letting go removes it.
+        drop(Lock::take(&self.layout, id)?);
         missing_is_fine(std::fs::remove_file(self.layout.upload_path(id)))
     }
 
@@ -203,13 +201,49 @@ impl Driver for Filesystem {
     }
 }
 
-/// A claimed upload: the lock on its file is the claim.
+/// The exclusive right to one upload. The lock dies with its process; its file goes when it is given back.
+struct Lock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// `None` while another holds it.
+    fn take(layout: &Layout, id: Uuid) -> io::Result<Option<Self>> {
+        let path = layout.lock_path(id);
+        for _ in 0..CLAIM_ATTEMPTS_MAX {
+            let file = layout.open_upload(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(std::fs::TryLockError::Error(err)) => return Err(err),
+            }
+            // Between opening and locking, the holder may have given it back and removed the file.
+            if same_file(&file.metadata()?, &path)? {
+                return Ok(Some(Self { _file: file, path }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Lock {
+    /// Only the holder removes the file, and whoever opened it before looks again after locking it.
+    fn drop(&mut self) {
+        if let Err(err) = missing_is_fine(std::fs::remove_file(&self.path)) {
+            tracing::warn!(path = %self.path.display(), error = %err, "the lock of an upload is left");
+        }
+    }
+}
+
+/// A claimed upload.
 struct Upload {
     file: File,
     path: PathBuf,
     layout: Arc<Layout>,
     /// Published, or abandoned: there is nothing left under `path` that is ours.
     gone: AtomicBool,
+    _lock: Lock,
 }
 
 impl Upload {
@@ -466,6 +500,24 @@ mod tests {
     }
 
     #[test]
+    fn a_published_upload_is_claimed_until_its_writer_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let driver = Filesystem::open(dir.path(), true).unwrap();
+        let (id, key) = (Uuid::new_v4(), Key::random());
+        let first = driver.claim(id).unwrap().unwrap();
+        first.write_at(b"first", 0).unwrap();
+        first.publish(&key).unwrap();
+        assert!(driver.claim(id).unwrap().is_none());
+        drop(first);
+        drop(driver.claim(id).unwrap().unwrap());
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("uploads")).unwrap().flatten().count(),
+            0,
+            "no file is left"
+        );
+    }
+
+    #[test]
     fn a_discarded_upload_is_not_published_and_its_successor_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let driver = Filesystem::open(dir.path(), true).unwrap();
@@ -473,10 +525,13 @@ mod tests {
         let first = driver.claim(id).unwrap().unwrap();
         first.write_at(b"first", 0).unwrap();
         driver.discard(id).unwrap();
-        let second = driver.claim(id).unwrap().unwrap();
-        second.write_at(b"second", 0).unwrap();
+        assert!(driver.claim(id).unwrap().is_none(), "the claim outlives the bytes");
         assert!(first.publish(&key).is_err());
         assert_eq!(driver.stat(&key).unwrap(), None);
+        drop(first);
+        let second = driver.claim(id).unwrap().unwrap();
+        second.write_at(b"second", 0).unwrap();
+        assert_eq!(second.size().unwrap(), 6);
         assert_eq!(std::fs::read_dir(dir.path().join("b")).unwrap().flatten().count(), 1);
     }
 }

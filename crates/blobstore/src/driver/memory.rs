@@ -33,6 +33,7 @@ struct Claim {
     tables: Arc<Mutex<Tables>>,
     id: Uuid,
     upload: Arc<Upload>,
+    published: AtomicBool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,7 +52,12 @@ impl Driver for Memory {
         if upload.claimed.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Claim { tables: self.tables.clone(), id, upload })))
+        Ok(Some(Arc::new(Claim {
+            tables: self.tables.clone(),
+            id,
+            upload,
+            published: AtomicBool::new(false),
+        })))
     }
 
     fn discard(&self, id: Uuid) -> io::Result<()> {
@@ -111,7 +117,10 @@ impl Staging for Claim {
         if !tables.uploads.get(&self.id).is_some_and(|upload| Arc::ptr_eq(upload, &self.upload)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        tables.uploads.remove(&self.id);
+        if self.published.swap(true, Ordering::AcqRel) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        // The empty upload stays, claimed, until the claim ends.
         let bytes = std::mem::take(&mut *locked(&self.upload.bytes));
         tables.published.insert(key.clone(), bytes.into());
         Ok(())

@@ -132,7 +132,12 @@ async fn forgotten_sessions_and_dead_objects_go() {
         .await
         .unwrap();
     let removed = uploads.remove_forgotten(|| false).await.unwrap();
-    assert_eq!(removed, catalog::Removed { sessions: 1, objects: 1 });
+    assert_eq!(removed, catalog::Removed { sessions: 1, objects: 0 });
+    dead_for_long(&world).await;
+    assert_eq!(
+        uploads.remove_forgotten(|| false).await.unwrap(),
+        catalog::Removed { sessions: 0, objects: 1 }
+    );
     assert!(matches!(uploads.status(&push, empty.id).await, Err(Error::UploadUnknown(_))));
     assert_eq!(uploads.status(&push, half.id).await.unwrap().offset, 4);
     sqlx::query("update catalog.upload_sessions set last_write_at = now() - interval '8 days'")
@@ -144,10 +149,24 @@ async fn forgotten_sessions_and_dead_objects_go() {
     // The same bytes twice: the second writer's object has no row and goes.
     world.blob("p/a", b"twice").await;
     world.blob("p/b", b"twice").await;
+    // A key that a blob names is never removed, whatever the list says: a link whose commit was not confirmed.
+    sqlx::query("insert into catalog.dead_objects (key) select location from catalog.blobs")
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    dead_for_long(&world).await;
+    // The other writer's copy, and the bytes of the session that expired above.
     assert_eq!(
         uploads.remove_forgotten(|| false).await.unwrap(),
-        catalog::Removed { sessions: 0, objects: 1 }
+        catalog::Removed { sessions: 0, objects: 2 }
     );
     let digest = Digest::of(Algorithm::Sha256, b"twice");
     assert_eq!(world.catalog.blobs.head(&world.pull("p/a"), &digest).await.unwrap().size, 5);
+}
+
+async fn dead_for_long(world: &World) {
+    sqlx::query("update catalog.dead_objects set queued_at = now() - interval '2 minutes'")
+        .execute(world.database.pool())
+        .await
+        .unwrap();
 }

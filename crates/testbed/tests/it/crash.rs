@@ -15,8 +15,7 @@ const WRITERS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_01_what_was_acknowledged_survives_every_kill() {
-    let rounds =
-        std::env::var("HYTHE_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number of rounds"));
+    let rounds = rounds();
     let bed = Bed::own(Options::default()).await;
     let project = bed.project("crash").create().await;
     let registry = bed.admin().registry();
@@ -65,6 +64,11 @@ async fn r_01_what_was_acknowledged_survives_every_kill() {
         images >= rounds,
         "only {images} images were acknowledged in {rounds} rounds: this tested nothing"
     );
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is no setting of the product")]
+fn rounds() -> usize {
+    std::env::var("HYTHE_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number of rounds"))
 }
 
 /// Waits until init has taken note of an orphan's death. Until then PostgreSQL takes the number in its lock file
