@@ -144,18 +144,17 @@ impl Writer {
         let size = self.settled.ok_or_else(unsettled)?;
         self.settled = None;
         let (sender, receiver) = oneshot::channel();
+        let mut outcome = Outcome { receiver, driver: self.driver.clone() };
         let (staging, driver) = (self.staging.clone(), self.driver.clone());
         tokio::task::spawn_blocking(move || {
             let published = publish(&*staging, size);
             // The claim is the writer's alone again before anybody hears of the outcome.
             drop(staging);
-            if let Err(Ok(key)) = sender.send(published)
-                && let Err(err) = driver.delete(&key)
-            {
-                tracing::warn!(key = key.as_str(), error = %err, "bytes that nobody was told of are left");
+            if let Err(Ok(key)) = sender.send(published) {
+                remove_untold(&*driver, &key);
             }
         });
-        let key = receiver.await.map_err(io::Error::other)??;
+        let key = (&mut outcome.receiver).await.map_err(io::Error::other)??;
         observe(name, "publish", started);
         Ok(key)
     }
@@ -184,6 +183,28 @@ impl Writer {
         }
         self.settled = Some(size);
         Ok(())
+    }
+}
+
+/// The outcome of a publication, for as long as somebody waits for it. Given up on after the bytes were
+/// published and before the key was taken, it removes them.
+struct Outcome {
+    receiver: oneshot::Receiver<io::Result<Key>>,
+    driver: Arc<dyn Driver>,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Ok(key)) = self.receiver.try_recv() {
+            remove_untold(&*self.driver, &key);
+        }
+    }
+}
+
+fn remove_untold(driver: &dyn Driver, key: &Key) {
+    if let Err(err) = driver.delete(key) {
+        tracing::warn!(key = key.as_str(), error = %err, "bytes that nobody was told of are left");
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Error {
     StoreFull,
     #[error("the store failed")]
     Store(#[source] std::io::Error),
+    #[error("the database did not answer in time")]
+    Timeout,
     #[error("catalog storage failed")]
     Storage(#[source] database::Error),
 }

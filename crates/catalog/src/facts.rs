@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn nul_and_oversize_values_do_not_reach_the_row() {
         let facts = parse(IMAGE, br#"{"author":"a\u0000b","config":{"k\u0000":"v\u0000"}}"#);
-        assert_eq!(facts.to_string().contains("\\u0000"), false);
+        assert!(!facts.to_string().contains("\\u0000"));
         let large = format!(r#"{{"os":"linux","config":{{"x":"{}"}}}}"#, "y".repeat(KEPT_BYTES_MAX));
         let facts = parse(IMAGE, large.as_bytes());
         assert_eq!(facts, serde_json::json!({"os": "linux"}));

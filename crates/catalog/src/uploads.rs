@@ -24,6 +24,9 @@ use crate::{Blob, Config, Error, Place, Pull, Push, retrying};
 /// not taken for a forgotten session.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
+/// How long one part of an upload request waits for the database.
+const DATABASE_TIME_MAX: Duration = Duration::from_millis(4000);
+
 /// What the client is told about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -171,7 +174,7 @@ impl Uploads {
             return Err(Error::DigestMismatch { claimed: claimed.clone(), actual });
         }
         let key = writer.publish().await?;
-        let linked = retrying(|| self.link_upload(push, id, claimed, state.offset, &key)).await;
+        let linked = within(retrying(|| self.link_upload(push, id, claimed, state.offset, &key))).await;
         // Until here, so that a second request on the session finds either all of it or none.
         drop(writer);
         if linked.is_err() {
@@ -211,13 +214,13 @@ impl Uploads {
     /// The writer and the row as it is once the writer is held.
     async fn claim(&self, push: &Push, id: Uuid) -> Result<(Writer, Row), Error> {
         // Look first: an id that does not exist must not leave a file behind.
-        self.row(push, id).await?;
+        within(self.row(push, id)).await?;
         let writer = match self.store.writer(id).await {
             Ok(writer) => writer,
             Err(blobstore::Error::Busy) => return Err(Error::UploadBusy(id)),
             Err(other) => return Err(other.into()),
         };
-        let row = match self.row(push, id).await {
+        let row = match within(self.row(push, id)).await {
             Ok(row) => row,
             Err(err @ Error::UploadUnknown(_)) => {
                 // Cancelled or finished while we waited; the writer may have made an empty file anew.
@@ -270,7 +273,7 @@ impl Uploads {
             writer.rewind(&before).await.map_err(|err| store_error(id, err))?;
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
-        self.advance(id, row.offset, &state).await?;
+        within(self.advance(id, row.offset, &state)).await?;
         if torn || interrupted.is_some() {
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
@@ -529,6 +532,11 @@ impl Uploads {
 pub struct Removed {
     pub sessions: u64,
     pub objects: u64,
+}
+
+/// Bounds what waits for the database and not for the client, whose body may take as long as it comes.
+async fn within<T>(part: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(DATABASE_TIME_MAX, part).await.unwrap_or(Err(Error::Timeout))
 }
 
 /// Marks a key in `dead_objects` as the bytes of an upload session.

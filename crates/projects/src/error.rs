@@ -87,7 +87,7 @@ impl Failure {
     }
 
     /// Something this request needs is away; the cause goes to the log.
-    fn unavailable(cause: &dyn std::error::Error) -> Self {
+    pub fn unavailable(cause: &dyn std::error::Error) -> Self {
         tracing::warn!(error = %Chain(cause), "a request could not be served for now");
         let message = "the service is not available for now, try again";
         let failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", message);
@@ -211,7 +211,7 @@ impl From<catalog::Error> for Failure {
             | Error::ManifestBlobUnknown(_) => Self::bad_request(err.to_string()),
             Error::UploadBusy(_) => Self::conflict(err.to_string()),
             Error::TooManyUploads => Self::throttled(&err.to_string(), RETRY_SECONDS),
-            Error::StoreFull | Error::Store(_) => Self::unavailable(&err),
+            Error::StoreFull | Error::Store(_) | Error::Timeout => Self::unavailable(&err),
             Error::Storage(ref cause) => Self::storage(&err, cause.is_unavailable()),
         }
     }

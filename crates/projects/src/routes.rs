@@ -4,6 +4,8 @@
 //! Both slash forms of every path are registered; nothing normalises paths. A `{repository_name}` is one
 //! segment: slashes in it arrive percent-encoded (`context.rs`).
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
@@ -109,14 +111,23 @@ pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>
     config.service(scope.default_service(web::to(nowhere)));
 }
 
+/// No request waits longer for a database that does not answer (docs/ARCHITECTURE.md).
+const TIME_MAX: Duration = Duration::from_millis(4800);
+
 async fn answer(
     credentials: Credentials,
     handler: Handler,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Failure> {
-    let context = Context::new(credentials, request, payload).await?;
-    handler(context).await
+    let answered = async {
+        let context = Context::new(credentials, request, payload).await?;
+        handler(context).await
+    };
+    match tokio::time::timeout(TIME_MAX, answered).await {
+        Ok(answered) => answered,
+        Err(elapsed) => Err(Failure::unavailable(&elapsed)),
+    }
 }
 
 #[cfg(test)]

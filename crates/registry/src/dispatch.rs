@@ -2,6 +2,8 @@
 //!
 //! Grammar is judged before permission (it says nothing about what exists), permission before existence.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
@@ -23,6 +25,24 @@ pub struct Call<'a> {
     pub query: Query,
     /// The last placeholder of the path.
     pub last: String,
+}
+
+/// No request waits longer for a database or a store that does not answer. Transfers of bytes are not
+/// counted: a body may take as long as it comes.
+const TIME_MAX: Duration = Duration::from_millis(4800);
+
+/// Bounds one part of a request that waits for our own services and not for the client.
+pub async fn within<T, E>(part: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    match tokio::time::timeout(TIME_MAX, part).await {
+        Ok(done) => Ok(done?),
+        Err(_) => {
+            tracing::warn!("a request waited too long for the database or the store");
+            Err(Error::unavailable("the registry cannot answer right now"))
+        }
+    }
 }
 
 /// Answers one request. Errors become answers here, so every answer carries the protocol's version header.
@@ -49,9 +69,9 @@ async fn answer(request: &HttpRequest, body: web::Payload) -> Result<HttpRespons
     let Matched { operation, name, last } = matched;
     let call = Call { state, request, query: Query::parse(request.query_string()), last };
     match operation {
-        Operation::Base => base(&call).await,
-        Operation::Extensions => extensions(&call).await,
-        Operation::Catalog => tags::catalog(&call).await,
+        Operation::Base => within(base(&call)).await,
+        Operation::Extensions => within(extensions(&call)).await,
+        Operation::Catalog => within(tags::catalog(&call)).await,
         _ => {
             let name: RepositoryName = name.parse().map_err(|_| Error::name_invalid(&name))?;
             in_repository(&call, operation, &name, body).await
@@ -66,19 +86,19 @@ async fn in_repository(
     body: web::Payload,
 ) -> Result<HttpResponse, Error> {
     match operation {
-        Operation::TagsList => tags::list(call, name).await,
-        Operation::ManifestGet | Operation::ManifestHead => manifests::get(call, name).await,
+        Operation::TagsList => within(tags::list(call, name)).await,
+        Operation::ManifestGet | Operation::ManifestHead => within(manifests::get(call, name)).await,
         Operation::ManifestPut => manifests::put(call, name, body).await,
-        Operation::ManifestDelete => manifests::delete(call, name).await,
-        Operation::BlobGet => blobs::get(call, name).await,
-        Operation::BlobHead => blobs::head(call, name).await,
-        Operation::BlobDelete => blobs::delete(call, name).await,
+        Operation::ManifestDelete => within(manifests::delete(call, name)).await,
+        Operation::BlobGet => within(blobs::get(call, name)).await,
+        Operation::BlobHead => within(blobs::head(call, name)).await,
+        Operation::BlobDelete => within(blobs::delete(call, name)).await,
         Operation::UploadStart => uploads::start(call, name, body).await,
-        Operation::UploadStatus => uploads::status(call, name).await,
+        Operation::UploadStatus => within(uploads::status(call, name)).await,
         Operation::UploadAppend => uploads::append(call, name, body).await,
         Operation::UploadFinish => uploads::finish(call, name, body).await,
-        Operation::UploadCancel => uploads::cancel(call, name).await,
-        Operation::ReferrersList => referrers::list(call, name).await,
+        Operation::UploadCancel => within(uploads::cancel(call, name)).await,
+        Operation::ReferrersList => within(referrers::list(call, name)).await,
         Operation::Base | Operation::Extensions | Operation::Catalog => Err(Error::not_found()),
     }
 }

@@ -165,6 +165,7 @@ impl From<catalog::Error> for Error {
                 tracing::error!(error = %source, "the blob store failed");
                 Self::unavailable("the blob store cannot be reached")
             }
+            E::Timeout => Self::unavailable("the database does not answer"),
             E::Storage(err) => Self::storage(&err),
         }
     }

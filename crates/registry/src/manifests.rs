@@ -13,7 +13,7 @@ use oci::{Action, Reference, RepositoryName, Tag};
 
 use crate::access::{Asker, Need};
 use crate::blobs::{matches_etag, not_modified, quoted};
-use crate::dispatch::Call;
+use crate::dispatch::{Call, within};
 use crate::error::Error;
 
 /// Tags one request may set. The next specification asks for at least ten.
@@ -69,15 +69,20 @@ pub async fn put(call: &Call<'_>, name: &RepositoryName, body: web::Payload) -> 
             ));
         }
     };
-    let asker = Asker::identify(call.state, call.request, Need::Repository(name, Action::Push)).await?;
-    let push = asker.push(name).await?;
+    let push = within(async {
+        Asker::identify(call.state, call.request, Need::Repository(name, Action::Push))
+            .await?
+            .push(name)
+            .await
+    })
+    .await?;
     let payload = whole(call, body).await?;
     let mut target = PushTarget { digest: None, tags: asked.clone() };
     match &reference {
         Reference::Digest(digest) => target.digest = Some(digest.clone()),
         Reference::Tag(tag) => target.tags.push(tag.clone()),
     }
-    let pushed = call.state.catalog.manifests.put(&push, target, media_type, payload).await?;
+    let pushed = within(call.state.catalog.manifests.put(&push, target, media_type, payload)).await?;
     let mut response = HttpResponse::Created();
     response
         .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", pushed.digest)))

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
-use catalog::{Body, ChunkRange, Session};
+use catalog::{Blob, Body, ChunkRange, Push, Session};
 use futures_util::{Stream, StreamExt};
 use oci::error::Code;
 use oci::{Action, Algorithm, Digest, RepositoryName};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::access::{Asker, Need};
 use crate::blobs::digest;
-use crate::dispatch::Call;
+use crate::dispatch::{Call, within};
 use crate::error::Error;
 
 pub async fn start(
@@ -40,24 +40,30 @@ pub async fn start(
         (Some(_), Some(from)) => Need::Mount(name, from),
         _ => Need::Repository(name, Action::Push),
     };
-    let asker = Asker::identify(call.state, call.request, need).await?;
-    let push = asker.push(name).await?;
     let uploads = &call.state.catalog.uploads;
-
-    if let Some(mount) = &mount {
-        let mounted = match &from {
-            // Without the right on the source, or without the blob in it, this is an ordinary upload start.
-            Some(from) => match asker.mount_source(name, from).await? {
-                Some(pull) => uploads.mount(&push, mount, Some(&pull)).await?,
-                None => None,
-            },
-            None => uploads.mount(&push, mount, None).await?,
-        };
-        if let Some(blob) = mounted {
-            return Ok(created(name, &blob.digest));
+    let started = within(async {
+        let asker = Asker::identify(call.state, call.request, need).await?;
+        let push = asker.push(name).await?;
+        if let Some(mount) = &mount {
+            let mounted = match &from {
+                // Without the right on the source, or without the blob in it, this is an ordinary upload start.
+                Some(from) => match asker.mount_source(name, from).await? {
+                    Some(pull) => uploads.mount(&push, mount, Some(&pull)).await?,
+                    None => None,
+                },
+                None => uploads.mount(&push, mount, None).await?,
+            };
+            if let Some(blob) = mounted {
+                return Ok(Started::Mounted(blob));
+            }
         }
-    }
-    let session = uploads.start(&push, algorithm).await?;
+        let session = uploads.start(&push, algorithm).await?;
+        Ok::<_, Error>(Started::Open(push, session))
+    });
+    let (push, session) = match started.await? {
+        Started::Mounted(blob) => return Ok(created(name, &blob.digest)),
+        Started::Open(push, session) => (push, session),
+    };
     if mount.is_none()
         && let Some(claimed) = claimed
     {
@@ -71,9 +77,8 @@ pub async fn start(
 }
 
 pub async fn status(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
-    let (id, asker) = session(call, name).await?;
-    let push = asker.push(name).await?;
-    let session = call.state.catalog.uploads.status(&push, known(id)?).await?;
+    let (id, push) = pushing(call, name).await?;
+    let session = call.state.catalog.uploads.status(&push, id).await?;
     Ok(standing(HttpResponse::NoContent(), name, &session).finish())
 }
 
@@ -82,9 +87,7 @@ pub async fn append(
     name: &RepositoryName,
     body: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (id, asker) = session(call, name).await?;
-    let push = asker.push(name).await?;
-    let id = known(id)?;
+    let (id, push) = within(pushing(call, name)).await?;
     let session = call
         .state
         .catalog
@@ -103,9 +106,7 @@ pub async fn finish(
     let claimed = one(call, "digest")?
         .ok_or_else(|| Error::digest_invalid("a finished upload needs the parameter digest"))
         .and_then(digest)?;
-    let (id, asker) = session(call, name).await?;
-    let push = asker.push(name).await?;
-    let id = known(id)?;
+    let (id, push) = within(pushing(call, name)).await?;
     let blob = call
         .state
         .catalog
@@ -117,27 +118,34 @@ pub async fn finish(
 }
 
 pub async fn cancel(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse, Error> {
-    let (id, asker) = session(call, name).await?;
-    let push = asker.push(name).await?;
-    call.state.catalog.uploads.cancel(&push, known(id)?).await?;
+    let (id, push) = pushing(call, name).await?;
+    call.state.catalog.uploads.cancel(&push, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The caller of an upload URL, and the id in it if it is one.
-async fn session<'a>(call: &Call<'a>, name: &RepositoryName) -> Result<(Option<Uuid>, Asker<'a>), Error> {
+/// What a start came to.
+enum Started {
+    Mounted(Blob),
+    Open(Push, Session),
+}
+
+/// The id in an upload URL, and the caller's right to push. An id that is no UUID is answered like one that is
+/// unknown, after the right.
+async fn pushing(call: &Call<'_>, name: &RepositoryName) -> Result<(Uuid, Push), Error> {
     let id = Uuid::parse_str(&call.last).ok();
     let asker = match id {
         Some(id) => Asker::identify_for_upload(call.state, call.request, name, id).await?,
         None => Asker::identify(call.state, call.request, Need::Repository(name, Action::Push)).await?,
     };
-    Ok((id, asker))
-}
-
-/// An id that is no UUID is answered like one that is unknown.
-fn known(id: Option<Uuid>) -> Result<Uuid, Error> {
-    id.ok_or_else(|| {
-        Error::new(StatusCode::NOT_FOUND, Code::BlobUploadUnknown, "no such upload in this repository")
-    })
+    let push = asker.push(name).await?;
+    match id {
+        Some(id) => Ok((id, push)),
+        None => Err(Error::new(
+            StatusCode::NOT_FOUND,
+            Code::BlobUploadUnknown,
+            "no such upload in this repository",
+        )),
+    }
 }
 
 /// A parameter that may occur once.

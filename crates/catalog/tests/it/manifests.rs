@@ -61,7 +61,8 @@ async fn every_change_of_a_tag_has_its_history() {
     let by_digest = Reference::Digest(two.clone());
     assert!(world.catalog.manifests.get(&world.pull("p/a"), &by_digest).await.is_ok(), "the tag only");
 
-    let rows: Vec<(String, Option<Vec<u8>>, Option<Vec<u8>>)> =
+    type Row = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+    let rows: Vec<Row> =
         sqlx::query_as("select action, from_digest, to_digest from catalog.tag_history order by id")
             .fetch_all(world.database.pool())
             .await

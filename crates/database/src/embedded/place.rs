@@ -254,6 +254,21 @@ pub(super) fn recorded_pid(cluster: &Path) -> Option<Pid> {
     text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
+/// Removes the file of a server that is dead but not buried: killed, and its parent never asked how it ended.
+/// PostgreSQL takes such a process for a live one and refuses to start. To be called when nobody works in the
+/// cluster any more.
+pub(super) fn forget_dead_server(cluster: &Path) -> Result<(), Error> {
+    let Some(pid) = recorded_pid(cluster) else { return Ok(()) };
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in parentheses and may hold anything.
+    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    if state.starts_with(['Z', 'X']) {
+        let file = cluster.join("postmaster.pid");
+        fs::remove_file(&file).map_err(io("cannot remove", &file))?;
+    }
+    Ok(())
+}
+
 /// The socket directory of the server that runs on this data directory now.
 pub(super) fn running_socket_dir(data_dir: &Path) -> Option<PathBuf> {
     let cluster = cluster(&fs::canonicalize(data_dir).ok()?);

@@ -289,6 +289,7 @@ fn end_leftovers(cluster: &Path) -> Result<(), Error> {
     let mut told = None;
     loop {
         let Some(first) = place::processes_in(cluster).into_iter().min() else {
+            place::forget_dead_server(cluster)?;
             return Ok(());
         };
         let server = place::recorded_pid(cluster).filter(|pid| place::processes_in(cluster).contains(pid));

@@ -57,7 +57,6 @@ async fn r_10_a_postgresql_that_takes_no_connections_makes_no_request_hang() {
 
 /// As if the network to the database swallowed everything: connections stay open and nobody answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "R-10, half-open connections: a statement that is in flight when the server freezes has no deadline yet"]
 async fn r_10_a_frozen_postgresql_makes_no_request_hang() {
     let bed = Bed::own(Options::default()).await;
     let load = Load::start(&bed).await;
