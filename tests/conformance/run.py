@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Conformance to the OCI distribution specification, against a fresh `hythe serve`.
 
-Runs our own checklist, then both official suites if scripts/tools.py could build them: the redesigned one with
-everything switched on, where a skipped row counts as a failure, and the released one with both orders of deletion.
-The closing line counts each run of an official suite as one; one that could not be had is counted as skipped.
+Runs our own checklist, then the official suites that scripts/tools.py could build: the redesigned one with everything
+switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. The closing line
+counts each run of an official suite as one; one that could not be had is counted as skipped.
 """
 
 import argparse
@@ -22,6 +22,15 @@ from support.server import MAINTAINER, TOOLS, Hythe, remove, work_directory  # n
 
 USER = ("ci", "Harbour-Wall-7391-ci")
 SUITE_SECONDS_MAX = 600
+
+# Cases of the older suite that cannot run with these settings: two are for a registry that nothing may be pushed to,
+# two for one that does not look for a blob in other repositories by itself.
+CONTRADICTED = (
+    "Pull Setup Get tag name from environment",
+    "Content Discovery Setup Populate registry with test tags (no push)",
+    "Cross-mounting of nonexistent blob should yield session id",
+    "Cross-mounting without from, and automatic content discovery disabled should return a 202",
+)
 
 
 def redesign(server, results):
@@ -50,7 +59,7 @@ def redesign(server, results):
 
 
 def legacy(server, results, manifest_first):
-    """Returns the failed cases."""
+    """Returns the failed cases, and those that were skipped without need."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(results),
@@ -73,7 +82,10 @@ def legacy(server, results, manifest_first):
         return [f"no junit.xml, exit code {code}", *output.splitlines()[-20:]]
     cases = list(ElementTree.parse(report).iter("testcase"))
     failed = [case.get("name") for case in cases if case.find("failure") is not None or case.find("error") is not None]
-    if not [case for case in cases if case.find("skipped") is None]:
+    skipped = [case.get("name") for case in cases if case.find("skipped") is not None]
+    print(f"      {len(cases) - len(skipped)} cases ran, {len(skipped)} that contradict the settings were skipped")
+    failed += [f"skipped: {name}" for name in skipped if not name.endswith(CONTRADICTED)]
+    if len(cases) == len(skipped):
         failed.append("no case ran")
     return failed + ([f"exit code {code}"] if code and not failed else [])
 
@@ -110,14 +122,14 @@ def main():
         passed, failed = checklist.suite.run(server.client(*USER), only=arguments.only)
 
         official = [
-            ("redesigned suite", "conformance-redesign", lambda place: redesign(server, place)),
+            ("official suite, redesigned", "conformance-redesign", lambda place: redesign(server, place)),
             (
-                "released suite, manifests deleted first",
+                "official suite of 2023, manifests deleted first",
                 "conformance-legacy",
                 lambda place: legacy(server, place, "1"),
             ),
             (
-                "released suite, blobs deleted first",
+                "official suite of 2023, blobs deleted first",
                 "conformance-legacy",
                 lambda place: legacy(server, place, "0"),
             ),

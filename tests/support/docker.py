@@ -1,13 +1,14 @@
 """A Docker engine of one's own, with its own socket, storage and process ids, and small images made from nothing.
 
-The engine needs root. It has no network bridge and touches no firewall rule; it reaches 127.0.0.1 because it runs on
-the host.
+The engine needs root. It gives containers no network and touches no firewall rule; it reaches 127.0.0.1 because it
+runs on the host.
 """
 
 import io
 import json
 import os
 import tarfile
+from pathlib import Path
 
 from support.server import PATH, Process
 from support.suite import CommandFailed, run
@@ -20,6 +21,11 @@ class Engine:
         self.directory = directory
         directory.mkdir()
         self.socket = f"unix://{directory}/sock"
+        self.bridge = None
+        if Path("/sys/class/net/docker0").exists():
+            # Somebody's own Docker is in use here, and an engine without a bridge removes docker0 when it starts.
+            self.bridge = f"hythe{os.getpid()}"
+            run("ip", "link", "add", self.bridge, "type", "bridge", env=environment(directory))
         command = [
             "dockerd",
             "--data-root",
@@ -31,11 +37,15 @@ class Engine:
             "--host",
             self.socket,
             "--iptables=false",
-            "--bridge=none",
+            f"--bridge={self.bridge or 'none'}",
             "--storage-driver=vfs",
         ]
         self.process = Process(command, directory / "dockerd.log", env=dict(os.environ, PATH=PATH))
-        self.process.wait_for(self.answers, "dockerd")
+        try:
+            self.process.wait_for(self.answers, "dockerd")
+        except RuntimeError:
+            self.stop()
+            raise
 
     def answers(self):
         try:
@@ -46,6 +56,8 @@ class Engine:
 
     def stop(self):
         self.process.stop()
+        if self.bridge:
+            run("ip", "link", "delete", self.bridge, env=environment(self.directory))
 
 
 class Docker:

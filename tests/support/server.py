@@ -85,7 +85,7 @@ class Process:
         return by_itself
 
     def wait_for(self, condition, what, seconds=START_SECONDS_MAX):
-        """Polls until `condition()` gives something true and returns that."""
+        """Polls until `condition()` gives something true and returns that. When it never does, the process is stopped."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             value = condition()
@@ -94,6 +94,7 @@ class Process:
             if not self.alive():
                 raise RuntimeError(f"{what}: ended with exit code {self.child.returncode}\n{self.tail()}")
             time.sleep(0.05)
+        self.stop()
         raise RuntimeError(f"{what}: not within {seconds} s\n{self.tail()}")
 
     def tail(self, lines=40):

@@ -34,7 +34,7 @@ pub use push::{PushTarget, Pushed};
 pub use referrers::{Referrer, Referrers};
 pub use repositories::{Repositories, Repository};
 pub use tags::{Tag, Tags};
-pub use uploads::{Body, ChunkRange, Expire, Removed, Session, Uploads};
+pub use uploads::{Body, ChunkRange, Expire, Patience, Removed, Session, Uploads};
 
 use blobstore::BlobStore;
 use database::Database;

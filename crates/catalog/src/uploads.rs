@@ -6,7 +6,7 @@
 //!
 //! Invariant: `offset_bytes` never exceeds the bytes the blob store has acknowledged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blobstore::{AppendError, Appended, BlobStore, Key, UploadState, Writer};
 use bytes::Bytes;
@@ -23,9 +23,6 @@ use crate::{Blob, Config, Error, Place, Pull, Push, retrying};
 /// How often a request that is still receiving bytes tells the row that it lives, so that a long transfer is
 /// not taken for a forgotten session.
 const HEARTBEAT: Duration = Duration::from_secs(60);
-
-/// How long one part of an upload request waits for the database.
-const DATABASE_TIME_MAX: Duration = Duration::from_millis(4000);
 
 /// What the client is told about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +45,32 @@ pub struct Body<S> {
     /// `Content-Length`, when there is one.
     pub length: Option<u64>,
     pub range: Option<ChunkRange>,
+    /// What is left of the request's time for the database.
+    pub patience: Patience,
+}
+
+/// The time one request may wait for the database, in all its parts together. The body is not counted: a
+/// client may send as slowly as it does.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    left: Duration,
+}
+
+impl Default for Patience {
+    /// No request hangs longer than five seconds when the database is away.
+    fn default() -> Self {
+        Self { left: Duration::from_millis(4800) }
+    }
+}
+
+impl Patience {
+    /// Waits for one part, at most as long as is left.
+    pub async fn spend<T>(&mut self, part: impl Future<Output = T>) -> Result<T, Error> {
+        let started = Instant::now();
+        let done = tokio::time::timeout(self.left, part).await;
+        self.left = self.left.saturating_sub(started.elapsed());
+        done.map_err(|_| Error::Timeout)
+    }
 }
 
 impl<S> Body<S> {
@@ -136,13 +159,13 @@ impl Uploads {
     ///
     /// A chunk is taken whole or not at all: a torn one leaves the offset where it was. Of a stream that breaks
     /// off, what arrived is kept, and `status` says where to go on.
-    pub async fn append<S, E>(&self, push: &Push, id: Uuid, body: Body<S>) -> Result<Session, Error>
+    pub async fn append<S, E>(&self, push: &Push, id: Uuid, mut body: Body<S>) -> Result<Session, Error>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let (mut writer, row) = self.claim(push, id).await?;
-        let state = self.receive(&mut writer, id, row, body).await?;
+        let (mut writer, row) = self.claim(push, id, &mut body.patience).await?;
+        let state = self.receive(&mut writer, id, row, &mut body).await?;
         Ok(Session { id, offset: state.offset })
     }
 
@@ -156,14 +179,14 @@ impl Uploads {
         push: &Push,
         id: Uuid,
         claimed: &Digest,
-        body: Body<S>,
+        mut body: Body<S>,
     ) -> Result<Blob, Error>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let (mut writer, row) = self.claim(push, id).await?;
-        let state = self.receive(&mut writer, id, row, body).await?;
+        let (mut writer, row) = self.claim(push, id, &mut body.patience).await?;
+        let state = self.receive(&mut writer, id, row, &mut body).await?;
         let actual = match writer.digest(&state, claimed.algorithm()).await {
             Ok(actual) => actual,
             Err(err) => return Err(self.append_failed(id, err).await),
@@ -174,12 +197,17 @@ impl Uploads {
             return Err(Error::DigestMismatch { claimed: claimed.clone(), actual });
         }
         let key = writer.publish().await?;
-        let linked = within(retrying(|| self.link_upload(push, id, claimed, state.offset, &key))).await;
+        let linked = body
+            .patience
+            .spend(retrying(|| self.link_upload(push, id, claimed, state.offset, &key)))
+            .await
+            .flatten();
         // Until here, so that a second request on the session finds either all of it or none.
         drop(writer);
         if linked.is_err() {
-            // The bytes have no row. The collector's orphan sweep would find them much later.
-            self.bury(&key).await;
+            // The bytes have no row. Beside the answer: the database that just failed may take its time.
+            let (uploads, key) = (self.clone(), key.clone());
+            tokio::spawn(async move { uploads.bury(&key).await });
         }
         linked?;
         Ok(Blob { digest: claimed.clone(), size: state.offset, key })
@@ -212,15 +240,15 @@ impl Uploads {
     }
 
     /// The writer and the row as it is once the writer is held.
-    async fn claim(&self, push: &Push, id: Uuid) -> Result<(Writer, Row), Error> {
+    async fn claim(&self, push: &Push, id: Uuid, patience: &mut Patience) -> Result<(Writer, Row), Error> {
         // Look first: an id that does not exist must not leave a file behind.
-        within(self.row(push, id)).await?;
+        patience.spend(self.row(push, id)).await??;
         let writer = match self.store.writer(id).await {
             Ok(writer) => writer,
             Err(blobstore::Error::Busy) => return Err(Error::UploadBusy(id)),
             Err(other) => return Err(other.into()),
         };
-        let row = match within(self.row(push, id)).await {
+        let row = match patience.spend(self.row(push, id)).await.flatten() {
             Ok(row) => row,
             Err(err @ Error::UploadUnknown(_)) => {
                 // Cancelled or finished while we waited; the writer may have made an empty file anew.
@@ -238,7 +266,7 @@ impl Uploads {
         writer: &mut Writer,
         id: Uuid,
         row: Row,
-        body: Body<S>,
+        body: &mut Body<S>,
     ) -> Result<UploadState, Error>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -255,7 +283,7 @@ impl Uploads {
         }
         let before = row.state.clone();
         let appended = {
-            let append = writer.append(row.state, body.bytes, announced);
+            let append = writer.append(row.state, &mut body.bytes, announced);
             let mut append = std::pin::pin!(append);
             loop {
                 tokio::select! {
@@ -273,7 +301,7 @@ impl Uploads {
             writer.rewind(&before).await.map_err(|err| store_error(id, err))?;
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
-        within(self.advance(id, row.offset, &state)).await?;
+        body.patience.spend(self.advance(id, row.offset, &state)).await??;
         if torn || interrupted.is_some() {
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
@@ -532,11 +560,6 @@ impl Uploads {
 pub struct Removed {
     pub sessions: u64,
     pub objects: u64,
-}
-
-/// Bounds what waits for the database and not for the client, whose body may take as long as it comes.
-async fn within<T>(part: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(DATABASE_TIME_MAX, part).await.unwrap_or(Err(Error::Timeout))
 }
 
 /// Marks a key in `dead_objects` as the bytes of an upload session.

@@ -2,11 +2,10 @@
 //!
 //! Grammar is judged before permission (it says nothing about what exists), permission before existence.
 
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use catalog::Patience;
 use oci::RepositoryName;
 use oci::error::Code;
 use serde_json::json;
@@ -27,22 +26,9 @@ pub struct Call<'a> {
     pub last: String,
 }
 
-/// No request waits longer for a database or a store that does not answer. Transfers of bytes are not
-/// counted: a body may take as long as it comes.
-const TIME_MAX: Duration = Duration::from_millis(4800);
-
-/// Bounds one part of a request that waits for our own services and not for the client.
-pub async fn within<T, E>(part: impl Future<Output = Result<T, E>>) -> Result<T, Error>
-where
-    Error: From<E>,
-{
-    match tokio::time::timeout(TIME_MAX, part).await {
-        Ok(done) => Ok(done?),
-        Err(_) => {
-            tracing::warn!("a request waited too long for the database or the store");
-            Err(Error::unavailable("the registry cannot answer right now"))
-        }
-    }
+/// Bounds a request, or the one part of it, that waits for our own services and not for the client.
+pub async fn within<T>(part: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    Patience::default().spend(part).await?
 }
 
 /// Answers one request. Errors become answers here, so every answer carries the protocol's version header.

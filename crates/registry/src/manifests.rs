@@ -5,7 +5,7 @@ use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use bytes::{Bytes, BytesMut};
-use catalog::PushTarget;
+use catalog::{Patience, PushTarget};
 use futures_util::StreamExt;
 use oci::error::Code;
 use oci::manifest::MANIFEST_BYTES_MAX;
@@ -13,7 +13,7 @@ use oci::{Action, Reference, RepositoryName, Tag};
 
 use crate::access::{Asker, Need};
 use crate::blobs::{matches_etag, not_modified, quoted};
-use crate::dispatch::{Call, within};
+use crate::dispatch::Call;
 use crate::error::Error;
 
 /// Tags one request may set. The next specification asks for at least ten.
@@ -69,20 +69,20 @@ pub async fn put(call: &Call<'_>, name: &RepositoryName, body: web::Payload) -> 
             ));
         }
     };
-    let push = within(async {
-        Asker::identify(call.state, call.request, Need::Repository(name, Action::Push))
-            .await?
-            .push(name)
-            .await
-    })
-    .await?;
+    let mut patience = Patience::default();
+    let identified = async {
+        let need = Need::Repository(name, Action::Push);
+        Asker::identify(call.state, call.request, need).await?.push(name).await
+    };
+    let push = patience.spend(identified).await??;
     let payload = whole(call, body).await?;
     let mut target = PushTarget { digest: None, tags: asked.clone() };
     match &reference {
         Reference::Digest(digest) => target.digest = Some(digest.clone()),
         Reference::Tag(tag) => target.tags.push(tag.clone()),
     }
-    let pushed = within(call.state.catalog.manifests.put(&push, target, media_type, payload)).await?;
+    let pushed =
+        patience.spend(call.state.catalog.manifests.put(&push, target, media_type, payload)).await??;
     let mut response = HttpResponse::Created();
     response
         .insert_header((header::LOCATION, format!("/v2/{name}/manifests/{}", pushed.digest)))

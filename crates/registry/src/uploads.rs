@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
-use catalog::{Blob, Body, ChunkRange, Push, Session};
+use catalog::{Blob, Body, ChunkRange, Patience, Push, Session};
 use futures_util::{Stream, StreamExt};
 use oci::error::Code;
 use oci::{Action, Algorithm, Digest, RepositoryName};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::access::{Asker, Need};
 use crate::blobs::digest;
-use crate::dispatch::{Call, within};
+use crate::dispatch::Call;
 use crate::error::Error;
 
 pub async fn start(
@@ -41,7 +41,8 @@ pub async fn start(
         _ => Need::Repository(name, Action::Push),
     };
     let uploads = &call.state.catalog.uploads;
-    let started = within(async {
+    let mut patience = Patience::default();
+    let started = patience.spend(async {
         let asker = Asker::identify(call.state, call.request, need).await?;
         let push = asker.push(name).await?;
         if let Some(mount) = &mount {
@@ -60,14 +61,14 @@ pub async fn start(
         let session = uploads.start(&push, algorithm).await?;
         Ok::<_, Error>(Started::Open(push, session))
     });
-    let (push, session) = match started.await? {
+    let (push, session) = match started.await?? {
         Started::Mounted(blob) => return Ok(created(name, &blob.digest)),
         Started::Open(push, session) => (push, session),
     };
     if mount.is_none()
         && let Some(claimed) = claimed
     {
-        let blob = uploads.finish(&push, session.id, &claimed, received(call, body)?).await?;
+        let blob = uploads.finish(&push, session.id, &claimed, received(call, body, patience)?).await?;
         return Ok(created(name, &blob.digest));
     }
     Ok(standing(HttpResponse::Accepted(), name, &session)
@@ -87,12 +88,13 @@ pub async fn append(
     name: &RepositoryName,
     body: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (id, push) = within(pushing(call, name)).await?;
+    let mut patience = Patience::default();
+    let (id, push) = patience.spend(pushing(call, name)).await??;
     let session = call
         .state
         .catalog
         .uploads
-        .append(&push, id, received(call, body)?)
+        .append(&push, id, received(call, body, patience)?)
         .await
         .map_err(|err| at(name, id, err))?;
     Ok(standing(HttpResponse::Accepted(), name, &session).finish())
@@ -106,12 +108,13 @@ pub async fn finish(
     let claimed = one(call, "digest")?
         .ok_or_else(|| Error::digest_invalid("a finished upload needs the parameter digest"))
         .and_then(digest)?;
-    let (id, push) = within(pushing(call, name)).await?;
+    let mut patience = Patience::default();
+    let (id, push) = patience.spend(pushing(call, name)).await??;
     let blob = call
         .state
         .catalog
         .uploads
-        .finish(&push, id, &claimed, received(call, body)?)
+        .finish(&push, id, &claimed, received(call, body, patience)?)
         .await
         .map_err(|err| at(name, id, err))?;
     Ok(created(name, &blob.digest))
@@ -161,7 +164,7 @@ fn one<'a>(call: &'a Call<'_>, key: &str) -> Result<Option<&'a str>, Error> {
 
 type Received = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::error::PayloadError>>>>;
 
-fn received(call: &Call<'_>, body: web::Payload) -> Result<Body<Received>, Error> {
+fn received(call: &Call<'_>, body: web::Payload, patience: Patience) -> Result<Body<Received>, Error> {
     let text =
         |name: header::HeaderName| call.request.headers().get(name).map(|value| value.to_str().unwrap_or(""));
     if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.is_empty() && encoding != "identity") {
@@ -183,7 +186,7 @@ fn received(call: &Call<'_>, body: web::Payload) -> Result<Body<Received>, Error
             })
         })
         .transpose()?;
-    Ok(Body { bytes: body.boxed_local(), length, range })
+    Ok(Body { bytes: body.boxed_local(), length, range, patience })
 }
 
 /// `0-N`, N the last stored byte; `0-0` before the first, because clients refuse anything else.

@@ -2,7 +2,7 @@
 
 use blobstore::BlobStore;
 use bytes::Bytes;
-use catalog::{Body, Catalog, ChunkRange, Delete, Pull, Push, PushTarget, Pushed};
+use catalog::{Body, Catalog, ChunkRange, Delete, Patience, Pull, Push, PushTarget, Pushed};
 use database::Clock;
 use database::testing::TestDatabase;
 use futures_util::stream;
@@ -127,11 +127,16 @@ impl World {
 type Chunks = stream::Iter<std::vec::IntoIter<Result<Bytes, String>>>;
 
 pub fn whole(bytes: &[u8]) -> Body<Chunks> {
-    Body { bytes: stream::iter(vec![Ok(Bytes::copy_from_slice(bytes))]), length: None, range: None }
+    Body {
+        bytes: stream::iter(vec![Ok(Bytes::copy_from_slice(bytes))]),
+        length: None,
+        range: None,
+        patience: Patience::default(),
+    }
 }
 
 pub fn nothing() -> Body<Chunks> {
-    Body { bytes: stream::iter(vec![]), length: Some(0), range: None }
+    Body { bytes: stream::iter(vec![]), length: Some(0), range: None, patience: Patience::default() }
 }
 
 pub fn chunk(first: u64, bytes: &[u8]) -> Body<Chunks> {
@@ -145,5 +150,6 @@ pub fn broken(bytes: &[u8]) -> Body<Chunks> {
         bytes: stream::iter(vec![Ok(Bytes::copy_from_slice(bytes)), Err("gone".to_owned())]),
         length: None,
         range: None,
+        patience: Patience::default(),
     }
 }

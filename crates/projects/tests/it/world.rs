@@ -166,6 +166,7 @@ impl World {
             let body = Body {
                 length: Some(bytes.len() as u64),
                 range: None,
+                patience: catalog::Patience::default(),
                 bytes: stream::iter([Ok::<_, std::io::Error>(bytes)]),
             };
             self.catalog.uploads.finish(&push, session.id, &digest, body).await.unwrap();
