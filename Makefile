@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # For `make run`: where the data lies, and the two addresses. Empty means the server's own defaults.
 export DATA_DIR LISTEN OPS_LISTEN
 
-.PHONY: help run build test setup fmt check conformance e2e sqlx image up down
+.PHONY: help run build test setup fmt check conformance e2e soak deny sqlx image up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,13 @@ conformance: setup build ## the distribution specification against a fresh serve
 
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py
+
+soak: setup build ## two hundred kills under load, then everything acknowledged is checked
+	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
+
+deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked
+	@cargo deny --locked check bans licenses sources
 
 sqlx: ## after a change to a query or a migration: write .sqlx anew
 	@scripts/sqlx-prepare.sh

@@ -5,13 +5,14 @@ import socket
 import time
 
 from support.http import with_query
-from support.server import ADMIN, MAINTAINER, Hythe
-from support.suite import Suite, check, equal
+from support.server import ADMIN, MAINTAINER, Hythe, binary
+from support.suite import Suite, check, equal, run
 from world import PASSWORD, noise
 
 suite = Suite("resilience")
 
 REPOSITORY = "closed/interrupted"
+NEW_PASSWORD = "Tide-Marker-9034"
 OCTETS = ("Content-Type", "application/octet-stream")
 
 
@@ -155,10 +156,25 @@ def _(world):
         server.process.kill()
 
 
+@suite.case("hythe admin reset-password beside the running server: the new password works, the old one ends")
+def _(world):
+    world.server.user_create("forgetful", PASSWORD)
+    old_client, new_client = world.server.client("forgetful", PASSWORD), world.server.client("forgetful", NEW_PASSWORD)
+    equal(old_client.api("GET", "/users/current").status, 200, "the status with the old password before")
+    command = [binary(), "admin", "reset-password", "forgetful", "--data-dir", world.server.data]
+    text = run(*command, stdin=NEW_PASSWORD + "\n")
+    check(NEW_PASSWORD not in text, f"the password was printed:\n{text}")
+    equal(new_client.api("GET", "/users/current").status, 200, "the status with the new password")
+    deadline = time.monotonic() + 5
+    while old_client.api("GET", "/users/current").status == 200 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    equal(old_client.api("GET", "/users/current").status, 401, "the status with the old password after")
+
+
 @suite.case("the server's log holds no password and no token")
 def _(world):
     text = world.server.process.text()
-    for secret in (PASSWORD, ADMIN[1], "eyJ", "Authorization", "refresh_token"):
+    for secret in (PASSWORD, NEW_PASSWORD, ADMIN[1], "eyJ", "Authorization", "refresh_token"):
         lines = [line for line in text.splitlines() if secret.lower() in line.lower()]
         equal(lines, [], f"lines with {secret!r}")
     check("/service/token" in text, "the log does not even hold the requests")

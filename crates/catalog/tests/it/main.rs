@@ -5,5 +5,6 @@ extern crate hythe_catalog as catalog;
 
 mod accounting;
 mod manifests;
+mod statements;
 mod uploads;
 mod world;
