@@ -44,8 +44,11 @@ part() {
 
 part format cargo fmt --all --check
 part lints cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-part tests cargo test --quiet --workspace --locked --no-fail-fast
 part build cargo build --quiet --workspace --locked
+# All that follows drives this one program.
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+export HYTHE_BIN="$target/debug/hythe"
+part tests cargo test --quiet --workspace --locked --no-fail-fast
 part conformance tests/conformance/run.py
 part e2e tests/e2e/run.py
 

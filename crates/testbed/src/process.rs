@@ -48,7 +48,8 @@ pub fn binary() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("test executables lie in target/<profile>/deps");
         let release = profile.file_name().is_some_and(|name| name == "release");
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--package", "hythe-cli", "--bin", "hythe"])
+            // The whole workspace, so that dependencies keep the features that they were built with.
+            .args(["build", "--quiet", "--workspace", "--bins"])
             .args(release.then_some("--release"))
             .arg("--target-dir")
             .arg(profile.parent().expect("a profile directory has a parent"))
