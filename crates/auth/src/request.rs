@@ -79,13 +79,13 @@ impl Parameters {
 }
 
 impl TokenRequest {
-    /// `GET /service/token` (rest-api.md 9.2). `account` is for access logs of others; nothing depends on it.
+    /// `GET /service/token` (Docker token specification). `account` is for access logs of others; nothing depends on it.
     pub(crate) fn from_query(request: &HttpRequest, service: &str) -> Result<Self, Refusal> {
         let parameters = Parameters::parse(request.query_string())?;
         parameters.into_request(Proof::Presented(presented(request)), service)
     }
 
-    /// `POST /service/token` (rest-api.md 9.3). Credentials come in the form and nowhere else.
+    /// `POST /service/token` (Docker token specification, OAuth2 form). Credentials come in the form and nowhere else.
     pub(crate) fn from_form(request: &HttpRequest, body: &[u8], service: &str) -> Result<Self, Refusal> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();

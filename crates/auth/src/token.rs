@@ -10,7 +10,7 @@ use crate::State;
 use crate::answer::{Refusal, TokenAnswer};
 use crate::request::{self, Proof, REQUEST_BYTES_MAX, TokenRequest};
 
-/// No request waits longer for a database that does not answer (security-and-reliability.md 1.5).
+/// No request waits longer for a database that does not answer.
 const TIME_MAX: Duration = Duration::from_millis(4800);
 
 /// `GET /service/token`

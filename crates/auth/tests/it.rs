@@ -1,4 +1,4 @@
-//! The token service as clients meet it: every rule of rest-api.md 9.2 to 9.4, over a real database.
+//! The token service as clients meet it: every rule of the token endpoint, over a real database.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use actix_web::App;

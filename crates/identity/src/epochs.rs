@@ -36,7 +36,7 @@ impl Subject {
 }
 
 /// Ends every token and remembered credential of the subject, within five seconds of the commit of `tx`, in
-/// every process (security-and-reliability.md 1.3).
+/// every process (docs/ARCHITECTURE.md).
 pub async fn raise(tx: &mut Tx, subject: Subject) -> Result<(), database::Error> {
     raise_to(tx, subject).await.map(|_| ())
 }

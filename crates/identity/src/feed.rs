@@ -24,7 +24,7 @@ use crate::keys::{self, Ring};
 use crate::throttle::{Pair, WHOLE_ADDRESS};
 use crate::tokens::LEEWAY_SECONDS;
 
-/// Older knowledge may not decide (security-and-reliability.md 1.3).
+/// Older knowledge may not decide (docs/ARCHITECTURE.md).
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How often everything is read, whether or not anything was announced.
 const POLL: Duration = Duration::from_secs(1);

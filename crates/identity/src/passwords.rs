@@ -22,7 +22,7 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 const TOO_LONG: &str = "the password is longer than 1024 bytes";
 
 /// The rule for passwords that people choose: 8 to 128 characters with an upper-case letter, a lower-case letter
-/// and a digit (rest-api.md 2.4).
+/// and a digit.
 pub fn check_policy(password: &Secret) -> Result<(), Error> {
     if password.expose().len() > PASSWORD_BYTES_MAX {
         return Err(Error::Invalid(TOO_LONG));

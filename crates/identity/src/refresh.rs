@@ -1,4 +1,4 @@
-//! Refresh tokens: what docker keeps instead of a password (rest-api.md 9.4).
+//! Refresh tokens: what docker keeps instead of a password.
 //!
 //! Opaque, 256 random bits, stored as SHA-256, bound to the account and to the version of its credential. They
 //! are no bearer tokens, and a bearer token is none of them.

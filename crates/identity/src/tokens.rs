@@ -1,4 +1,4 @@
-//! Registry tokens: what they say, how they are signed and when they are honoured (rest-api.md 9.5).
+//! Registry tokens: what they say, how they are signed and when they are honoured (Docker token specification).
 //!
 //! The key decides the algorithm, never the token's header; a header may hold `alg`, `typ` and `kid` and
 //! nothing else. Decoding is pure: no file, no network, no database, whatever the token says.

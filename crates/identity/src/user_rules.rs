@@ -1,4 +1,4 @@
-//! What a user name and a profile may look like (rest-api.md 2.4).
+//! What a user name and a profile may look like.
 //!
 //! Pure rules; whether something is taken is asked of the database elsewhere.
 

@@ -1,4 +1,4 @@
-//! The error codes of the distribution protocol (registry-protocol.md 2.3). Which HTTP status goes
+//! The error codes of the distribution protocol (distribution-spec, "Error Codes"). Which HTTP status goes
 //! with which code in which situation is the service's business.
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! The words of the distribution protocol as types: names, digests, references, media types,
-//! manifests, token scopes and error codes (registry-protocol.md 2.2, 2.3, 3.4, 13).
+//! manifests, token scopes and error codes (OCI distribution and image specifications).
 //!
 //! Text from a client is parsed here once, by strict grammar; behind this crate only valid values
 //! exist. It does no IO, is not async and knows neither HTTP nor SQL.

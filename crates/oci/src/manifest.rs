@@ -1,4 +1,4 @@
-//! Manifests and indexes, OCI and docker schema 2, read strictly (registry-protocol.md 3.4, 13.1).
+//! Manifests and indexes, OCI and docker schema 2, read strictly (image-spec, "Manifest" and "Index").
 //!
 //! Reading decides what a document *is* (image or index) and which content it names; the bytes
 //! themselves are stored as they came and never written again from what is read here. It does not
@@ -28,7 +28,7 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Largest manifest taken: containerd and oras refuse to read more (registry-protocol.md 3.4).
+/// Largest manifest taken: containerd and oras refuse to read more.
 pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
@@ -109,7 +109,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// The artifact type this has in the referrers list of its subject: `artifactType`, else the
-    /// config's media type; an index has no config (registry-protocol.md 3.5).
+    /// config's media type; an index has no config (distribution-spec, "Listing Referrers").
     pub fn referrer_artifact_type(&self) -> Option<&str> {
         match (&self.artifact_type, &self.body) {
             (Some(artifact_type), _) => Some(artifact_type),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::text::string_type;
 
-/// Clients cut longer names together with the host (registry-protocol.md 2.2).
+/// Clients cut longer names together with the host (distribution-spec, "Pulling manifests").
 const NAME_BYTES_MAX: usize = 255;
 
 /// Why a text is no name. Answered as NAME_INVALID.
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(long.parse::<RepositoryName>(), Err(NameError::TooLong));
         assert!(long[..255].parse::<RepositoryName>().is_ok());
         for error in [NameError::TooLong, NameError::Grammar, NameError::NoProject] {
-            // Scripts match on these words (rest-api.md 9.1).
+            // Scripts match on these words.
             assert!(error.to_string().contains("invalid repository name"), "{error}");
         }
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::text::string_type;
 use crate::{Digest, DigestError};
 
-/// Longest tag of the grammar (registry-protocol.md 2.2).
+/// Longest tag of the grammar (distribution-spec, "Pulling manifests").
 const TAG_BYTES_MAX: usize = 128;
 
 /// The text is no tag. Answered as TAG_INVALID.

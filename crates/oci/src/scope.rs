@@ -1,4 +1,4 @@
-//! Token scopes: what a client asks for at the token endpoint (rest-api.md 9.2, JW-15).
+//! Token scopes: what a client asks for at the token endpoint (Docker token specification).
 //!
 //! A scope is a wish. Reading one never fails for its content: a name that is not canonical or a
 //! type we do not know simply asks for nothing we could grant, and is echoed with no actions.

@@ -1,5 +1,5 @@
 //! Passwords, throttling and remembered credentials as an attacker and as a busy build see them
-//! (AU-02 to AU-07, rest-api.md 9.6).
+//! (AU-02 to AU-07).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;

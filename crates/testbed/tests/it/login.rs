@@ -1,4 +1,4 @@
-//! Signing in as docker does, and what wrong credentials get (rest-api.md 9.1 to 9.7).
+//! Signing in as docker does, and what wrong credentials get.
 
 use hythe_testbed::{Bed, Credentials, Registry, Role, forge};
 use reqwest::Method;

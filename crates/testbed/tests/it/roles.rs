@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::{random_digest, random_uuid};
 
-/// Rights of project administrator, maintainer, developer, guest and limited guest (rest-api.md 7.1), as far
+/// Rights of project administrator, maintainer, developer, guest and limited guest, as far
 /// as a route asks for them.
 const MATRIX: &[(&str, [&str; 5])] = &[
     ("project", ["read update delete", "read", "read", "read", "read"]),
