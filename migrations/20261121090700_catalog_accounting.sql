@@ -117,7 +117,7 @@ begin
         select *, charged and (refs_left > 0 or links_left > 0 and not exists (select 1 from used where used.digest = old.digest))
                   as stays from old
     ), changed as (
-        update catalog.project_blobs p set refs = j.refs_left, charged = j.stays
+        update catalog.project_blobs p set refs = j.refs_left, links = j.links_left, charged = j.stays
         from judged j where p.project_id = project and p.digest = j.digest
     )
     select coalesce(sum(size) filter (where charged and not stays), 0) into blobs from judged;
@@ -126,6 +126,8 @@ begin
         where repository_id = repository and deleted_at is null returning octet_length(payload) as bytes
     )
     select coalesce(sum(bytes), 0) into payloads from gone;
-    update catalog.repositories set manifest_count = 0 where id = repository;
+    -- The links go as well: they count, and nobody can use them.
+    delete from catalog.repository_blobs where repository_id = repository;
+    update catalog.repositories set manifest_count = 0, size_bytes = 0 where id = repository;
     return -(blobs + payloads);
 end $$;

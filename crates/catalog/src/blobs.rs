@@ -152,7 +152,8 @@ impl Blobs {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or_else(|| Error::BlobUnknown(digest.clone()))?;
-        // A second statement: with the repository's lock held no manifest of it can appear any more.
+        // A second statement: with the repository's lock held no manifest of it can appear any more, because a push
+        // judges its links under that lock.
         let used = sqlx::query_scalar!(
             r#"select exists (
                  select 1 from catalog.manifest_blobs mb

@@ -19,7 +19,7 @@ pub struct Removed {
 }
 
 /// Marks a key in `dead_objects` as the bytes of an upload session.
-const UPLOAD_PREFIX: &str = "upload:";
+pub(crate) const UPLOAD_PREFIX: &str = "upload:";
 
 /// The job that removes forgotten upload sessions and dead objects. Idempotent.
 #[derive(Debug, Serialize, Deserialize)]

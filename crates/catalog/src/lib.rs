@@ -98,7 +98,10 @@ where
     let mut attempt = 1;
     loop {
         match work().await {
-            Err(Error::Storage(database::Error::Retry(_))) if attempt < 3 => attempt += 1,
+            Err(
+                Error::Storage(database::Error::Retry(_))
+                | Error::Tenancy(tenancy::Error::Storage(database::Error::Retry(_))),
+            ) if attempt < 3 => attempt += 1,
             done => return done,
         }
     }

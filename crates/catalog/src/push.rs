@@ -13,10 +13,13 @@ use oci::manifest::{self, Descriptor, Manifest};
 use oci::{Algorithm, Digest, Tag};
 use serde_json::Value;
 
-use crate::manifests::{Manifests, stored_digest};
+use crate::manifests::Manifests;
 use crate::tags::{self, HistoryAction};
 use crate::uploads::repository_id;
-use crate::{Error, Place, Push, facts, retrying, sort_key};
+use crate::{Error, Push, facts, retrying, sort_key};
+
+/// Annotations kept in the row, for lists.
+const ANNOTATION_BYTES_MAX: usize = 64 * 1024;
 
 /// What a push is to be reachable by.
 #[derive(Clone, Debug, Default)]
@@ -71,9 +74,16 @@ pub(crate) async fn put(
     let facts = read_facts(manifests, push, &manifest).await?;
     let mut annotations = Value::Object(manifest.annotations.clone());
     facts::strip_nul(&mut annotations);
-    // The bytes keep every annotation; the row keeps what lists can show.
-    if annotations.to_string().len() > 64 * 1024 {
-        annotations = Value::Object(serde_json::Map::new());
+    // The bytes keep every annotation; the row keeps what lists can show. Large values go first.
+    if let Some(fields) = annotations.as_object_mut() {
+        let mut bytes: usize = fields.iter().map(|(key, value)| key.len() + value.to_string().len()).sum();
+        if bytes > ANNOTATION_BYTES_MAX {
+            fields.retain(|_, value| value.as_str().is_none_or(|text| text.len() <= 4 * 1024));
+            bytes = fields.iter().map(|(key, value)| key.len() + value.to_string().len()).sum();
+        }
+        if bytes > ANNOTATION_BYTES_MAX {
+            fields.clear();
+        }
     }
     let incoming = Incoming { digest, manifest, payload, blobs, facts, annotations };
     retrying(|| store(manifests, push, &target.tags, &incoming)).await?;
@@ -148,10 +158,12 @@ async fn read_facts(manifests: &Manifests, push: &Push, manifest: &Manifest) -> 
 async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Incoming) -> Result<(), Error> {
     let place = &push.place;
     let mut tx = manifests.database.begin().await?;
-    let children = lock_named(&mut tx, place, incoming).await?;
+    lock_blobs(&mut tx, incoming).await?;
     let repository = repository_id(&mut tx, place).await?;
+    let first = lock_for_push(&mut tx, repository).await?;
+    let children = check_links(&mut tx, repository, incoming).await?;
     let (manifest, alive_before) = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
-    let first = publish(&mut tx, repository, !alive_before).await?;
+    publish(&mut tx, repository, !alive_before).await?;
     move_tags(&mut tx, push, repository, manifest, tags, &incoming.digest).await?;
     let charge = if alive_before {
         0
@@ -180,75 +192,102 @@ async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Inco
     Ok(())
 }
 
-/// Locks every blob and child that the manifest names, in order of digest, and checks the blobs: each must be
-/// live, linked in this repository and as large as the manifest says. Returns the children of an index that
-/// are blobs here: older BuildKit cache exports are indexes of layers, and the collector must keep those.
-async fn lock_named(tx: &mut Tx, place: &Place, incoming: &Incoming) -> Result<Vec<BlobRef>, Error> {
-    let children: &[Descriptor] = match &incoming.manifest.body {
+fn children_of(incoming: &Incoming) -> &[Descriptor] {
+    match &incoming.manifest.body {
         manifest::Body::Index { manifests } => manifests,
         manifest::Body::Image { .. } => &[],
-    };
+    }
+}
+
+/// Locks every blob that the manifest names, in order of digest, so that none can be collected from here on, and
+/// checks that the ones it needs are live and as large as it says.
+async fn lock_blobs(tx: &mut Tx, incoming: &Incoming) -> Result<(), Error> {
     let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
-    digests.extend(children.iter().map(|child| child.digest.to_bytes()));
+    digests.extend(children_of(incoming).iter().map(|child| child.digest.to_bytes()));
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let rows = sqlx::query!(
+        "select digest, size, state from catalog.blobs where digest = any($1) order by digest for key share",
+        &digests
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let live: BTreeMap<Vec<u8>, u64> =
+        rows.into_iter().filter(|row| row.state == "live").map(|row| (row.digest, row.size as u64)).collect();
+    missing(incoming, |digest| live.contains_key(digest))?;
+    for (digest, blob) in &incoming.blobs {
+        if let Some(size) = live.get(digest).filter(|size| **size != blob.size) {
+            return Err(Error::ManifestInvalid(format!(
+                "blob {} has {size} bytes, the manifest says {}",
+                blob.digest, blob.size
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Every blob that the manifest needs must be `present`; the error names those that are not.
+fn missing(incoming: &Incoming, present: impl Fn(&Vec<u8>) -> bool) -> Result<(), Error> {
+    let missing: Vec<Digest> = incoming
+        .blobs
+        .iter()
+        .filter(|(digest, _)| !present(digest))
+        .map(|(_, blob)| blob.digest.clone())
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
+}
+
+/// Takes the repository's lock, which orders all changes of its manifests, tags and links. True when it never
+/// had a manifest.
+async fn lock_for_push(tx: &mut Tx, repository: i64) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select last_published_at is null as "first!" from catalog.repositories
+         where id = $1 for no key update"#,
+        repository
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Checks that every blob the manifest needs is linked here. In a statement of its own, under the repository's
+/// lock: a link seen before the lock was won may be gone by then. Returns the children of an index that are
+/// blobs here and not manifests: older BuildKit cache exports are indexes of layers, and the collector must keep
+/// those.
+async fn check_links(tx: &mut Tx, repository: i64, incoming: &Incoming) -> Result<Vec<BlobRef>, Error> {
+    let children = children_of(incoming);
+    let child_digests: Vec<Vec<u8>> = children.iter().map(|child| child.digest.to_bytes()).collect();
+    let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
+    digests.extend(child_digests.iter().cloned());
     if digests.is_empty() {
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        r#"select b.digest, b.size, b.state,
-                exists (select 1 from catalog.repository_blobs l
-                        join catalog.repositories r on r.id = l.repository_id
-                        where l.digest = b.digest and r.project_id = $2 and r.path = $3 and r.deleted_at is null)
-                    as "linked!"
-         from catalog.blobs b where b.digest = any($1) order by b.digest for key share of b"#,
-        &digests,
-        place.project.0,
-        place.repository.as_str()
+        "select l.digest, l.size from catalog.repository_blobs l
+         join catalog.blobs b on b.digest = l.digest and b.state = 'live'
+         where l.repository_id = $1 and l.digest = any($2)",
+        repository,
+        &digests
     )
     .fetch_all(&mut **tx)
     .await?;
-    let present: BTreeMap<Vec<u8>, u64> = rows
-        .into_iter()
-        .filter(|row| row.state == "live" && row.linked)
-        .map(|row| (row.digest, row.size as u64))
-        .collect();
-    let missing: Vec<Digest> = incoming
-        .blobs
-        .values()
-        .filter(|blob| !present.contains_key(&blob.digest.to_bytes()))
-        .map(|blob| blob.digest.clone())
-        .collect();
-    if !missing.is_empty() {
-        return Err(Error::ManifestBlobUnknown(missing));
-    }
-    for (digest, blob) in &incoming.blobs {
-        if present.get(digest).is_some_and(|size| *size != blob.size) {
-            return Err(Error::ManifestInvalid(format!(
-                "blob {} has {} bytes, the manifest says {}",
-                blob.digest,
-                present.get(digest).copied().unwrap_or(0),
-                blob.size
-            )));
-        }
-    }
+    let linked: BTreeMap<Vec<u8>, u64> = rows.into_iter().map(|row| (row.digest, row.size as u64)).collect();
+    missing(incoming, |digest| linked.contains_key(digest))?;
     if children.is_empty() {
         return Ok(Vec::new());
     }
-    let child_digests: Vec<Vec<u8>> = children.iter().map(|child| child.digest.to_bytes()).collect();
     let manifests = sqlx::query_scalar!(
-        "select m.digest from catalog.manifests m
-         join catalog.repositories r on r.id = m.repository_id
-         where r.project_id = $2 and r.path = $3 and r.deleted_at is null and m.digest = any($1)
-         order by m.digest for key share of m",
-        &child_digests,
-        place.project.0,
-        place.repository.as_str()
+        "select digest from catalog.manifests
+         where repository_id = $1 and digest = any($2) order by digest for key share",
+        repository,
+        &child_digests
     )
     .fetch_all(&mut **tx)
     .await?;
     let mut blobs: BTreeMap<Vec<u8>, BlobRef> = BTreeMap::new();
     for child in children {
         let key = child.digest.to_bytes();
-        if let Some(size) = present.get(&key)
+        if let Some(size) = linked.get(&key)
             && !manifests.contains(&key)
         {
             blobs.entry(key).or_insert_with(|| BlobRef { size: *size, ..blob_ref(child, "child") });
@@ -393,20 +432,17 @@ async fn insert_references(
     Ok(())
 }
 
-/// Takes the repository's lock, which orders all tag changes, and counts. True when this is the first
-/// manifest the repository ever had.
-async fn publish(tx: &mut Tx, repository: i64, new: bool) -> Result<bool, Error> {
-    let first = sqlx::query_scalar!(
-        r#"update catalog.repositories r
-         set manifest_count = r.manifest_count + $2, updated_at = now(), last_published_at = now()
-         from (select id, last_published_at from catalog.repositories where id = $1 for no key update) old
-         where r.id = old.id returning old.last_published_at is null as "first!""#,
+/// Counts the publication.
+async fn publish(tx: &mut Tx, repository: i64, new: bool) -> Result<(), Error> {
+    sqlx::query!(
+        "update catalog.repositories
+         set manifest_count = manifest_count + $2, updated_at = now(), last_published_at = now() where id = $1",
         repository,
         i64::from(new)
     )
-    .fetch_one(&mut **tx)
+    .execute(&mut **tx)
     .await?;
-    Ok(first)
+    Ok(())
 }
 
 /// Points the tags at the manifest, with their history, in three statements however many there are.
@@ -450,20 +486,9 @@ async fn move_tags(
     let created: Vec<String> =
         names.iter().filter(|name| !before.iter().any(|old| old.name == **name)).cloned().collect();
     tags::history(tx, &push.caller, repository, &created, HistoryAction::Create, None, Some(digest)).await?;
-    for old in before {
-        let from = stored_digest(&old.digest)?;
-        if from != *digest {
-            tags::history(
-                tx,
-                &push.caller,
-                repository,
-                &[old.name],
-                HistoryAction::Move,
-                Some(&from),
-                Some(digest),
-            )
-            .await?;
-        }
-    }
+    let target = digest.to_bytes();
+    let (names, from): (Vec<String>, Vec<Vec<u8>>) =
+        before.into_iter().filter(|old| old.digest != target).map(|old| (old.name, old.digest)).unzip();
+    tags::moves(tx, &push.caller, repository, &names, &from, digest).await?;
     Ok(())
 }

@@ -174,7 +174,6 @@ pub(crate) async fn remove(
 #[derive(Clone, Copy)]
 pub(crate) enum HistoryAction {
     Create,
-    Move,
     Delete,
 }
 
@@ -182,7 +181,6 @@ impl HistoryAction {
     fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Move => "move",
             Self::Delete => "delete",
         }
     }
@@ -211,6 +209,38 @@ pub(crate) async fn history(
         action.as_str(),
         from.map(Digest::to_bytes),
         to.map(Digest::to_bytes),
+        actor.kind,
+        actor.id,
+        actor.name,
+        caller.origin.client
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// One history row per moved tag, each with what it named before, in one statement.
+pub(crate) async fn moves(
+    tx: &mut Tx,
+    caller: &Caller,
+    repository: i64,
+    names: &[String],
+    from: &[Vec<u8>],
+    to: &Digest,
+) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let actor = caller.actor();
+    sqlx::query!(
+        "insert into catalog.tag_history
+             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
+         select $1, n.name, 'move', n.digest, $4, $5, $6, $7, $8
+         from unnest($2::text[], $3::bytea[]) as n(name, digest)",
+        repository,
+        names,
+        from,
+        to.to_bytes(),
         actor.kind,
         actor.id,
         actor.name,

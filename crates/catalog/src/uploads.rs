@@ -203,9 +203,15 @@ impl Uploads {
         // Until here, so that a second request on the session finds either all of it or none.
         drop(writer);
         if linked.is_err() {
-            // The bytes have no row. Beside the answer: the database that just failed may take its time.
+            // The bytes have no row, and the session has no bytes. Beside the answer: the database that just failed
+            // may take its time.
             let (uploads, key) = (self.clone(), key.clone());
-            tokio::spawn(async move { uploads.bury(&key).await });
+            tokio::spawn(async move {
+                uploads.bury(&key).await;
+                if let Err(err) = uploads.drop_session(id).await {
+                    tracing::warn!(upload = %id, error = ?err, "an upload without bytes stays until it expires");
+                }
+            });
         }
         linked?;
         Ok(Blob { digest: claimed.clone(), size: state.offset, key })
@@ -366,9 +372,15 @@ impl Uploads {
     }
 
     async fn drop_session(&self, id: Uuid) -> Result<(), Error> {
-        sqlx::query!("delete from catalog.upload_sessions where id = $1", id)
-            .execute(self.database.pool())
-            .await?;
+        // With a note for the bytes, so that a crash in between does not forget them.
+        sqlx::query!(
+            "with gone as (delete from catalog.upload_sessions where id = $1 returning id)
+             insert into catalog.dead_objects (key) select $2 || id::text from gone on conflict do nothing",
+            id,
+            crate::expiry::UPLOAD_PREFIX
+        )
+        .execute(self.database.pool())
+        .await?;
         self.store.discard(id).await?;
         Ok(())
     }

@@ -88,7 +88,8 @@ impl DataDir {
     /// The master key; made here at the first start, unless the configuration names a file of its own.
     pub fn master_key(&self, file: &Path) -> Result<Secret, Error> {
         if !file.exists() {
-            if file.parent() != Some(self.path()) {
+            // A new key beside a database that was made with another one would only hide what is wrong.
+            if file.parent() != Some(self.path()) || self.path().join("postgres").exists() {
                 return Err(Error::KeyMissing { path: file.to_owned() });
             }
             let mut key = zeroed();

@@ -119,6 +119,13 @@ impl Identity {
     }
 
     async fn evaluate(&self, attempt: Attempt) -> Result<User, Error> {
+        // Before the slot: who is blocked must not keep others from having their passwords looked at.
+        if self.0.feed.is_fresh()
+            && let Blocked::For(left) = self.0.feed.blocked(&attempt.pair)
+        {
+            metrics::counter!("hythe_login_refused_total").increment(1);
+            return Err(Error::Throttled { retry_after_seconds: left.as_secs().max(1) });
+        }
         let slot = self.0.hasher.slot().await?;
         if let Err(error) = throttle::reserve(&self.0.database, &self.0.config, &attempt.pair).await {
             metrics::counter!("hythe_login_refused_total").increment(1);

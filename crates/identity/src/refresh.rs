@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::principal::{User, UserId};
+use crate::throttle::{self, Pair};
 use crate::{Identity, Origin};
 
 /// Makes leaked tokens findable.
@@ -77,6 +78,13 @@ impl Identity {
             Some((user, false)) => Ok(user),
             other => {
                 metrics::counter!("hythe_login_failed_total").increment(1);
+                // Counted by address like any failed login, so that nobody fills the trail with made-up tokens.
+                // A right token is never refused for it: there is nothing to guess.
+                let pair = Pair::new(None, "refresh token", &origin.address);
+                throttle::reserve(&self.0.database, &self.0.config, &pair).await?;
+                for (pair, seconds) in throttle::fail(&self.0.database, &self.0.config, &pair).await? {
+                    self.0.feed.note_block(pair, seconds);
+                }
                 self.failed_login_audit(other.as_ref().map(|(user, _)| user), origin).await?;
                 Err(if other.is_some() { Error::Disabled } else { Error::BadCredentials })
             }

@@ -123,7 +123,10 @@ impl Identity {
             refresh::end_all(&mut tx, id).await?;
         }
         sqlx::query!(
-            "update identity.users set disabled = $2, updated_at = now() where id = $1",
+            // The version ends a refresh token that is being issued at this moment, also after an enabling.
+            "update identity.users
+             set disabled = $2, credential_version = credential_version + $2::boolean::integer, updated_at = now()
+             where id = $1",
             id.0,
             disabled
         )
@@ -267,7 +270,17 @@ impl Identity {
             realname: "system administrator".to_owned(),
             comment: String::new(),
         };
-        let id = insert(&mut tx, FIRST_NAME, &profile, &hash, true).await?;
+        let made = insert(&mut tx, FIRST_NAME, &profile, &hash, true).await?;
+        // Numbers do not roll back: a first start that was cut off may have used 1 up. Nothing refers to the row yet.
+        let id = sqlx::query_scalar!(
+            "update identity.users set id = case when exists (select from identity.users where id = $2) then id else $2 end
+             where id = $1 returning id",
+            made.0,
+            FIRST.0
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let id = UserId(id);
         system_audit(&mut tx, "user_create", id, FIRST_NAME, &[]).await?;
         tx.commit().await?;
         Ok(true)

@@ -10,7 +10,6 @@ use tenancy::{DeleteProject, NewProject, ProjectUpdate, ReadProject, UpdateProje
 use crate::answer::{Time, created, done, json, zero};
 use crate::context::Context;
 use crate::error::Failure;
-use crate::params::boolean;
 
 /// What creating and changing a project take. There is no owner and no id in it: nobody may set them.
 #[derive(Deserialize)]
@@ -41,9 +40,9 @@ impl ProjectInput {
     fn visibility(&self) -> Result<Option<bool>, Failure> {
         match self.metadata.as_ref().and_then(|metadata| metadata.get("public")).and_then(Option::as_deref) {
             Some("") | None => Ok(self.public),
-            Some(text) => boolean(text)
-                .map(Some)
-                .ok_or_else(|| Failure::bad_request("metadata.public takes \"true\" or \"false\"")),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(Failure::bad_request("metadata.public takes \"true\" or \"false\"")),
         }
     }
 

@@ -97,6 +97,10 @@ impl<'a> Asker<'a> {
             return Ok(asker);
         };
         let ended = || refusal(state, request, need, Some("invalid_token"));
+        // The token had to carry the right while it lived: ending must not widen it.
+        if Push::from_access(&asker.caller, &expired.access, name).is_none() {
+            return Err(ended());
+        }
         let user_id = expired.user_id.ok_or_else(ended)?;
         let opened = state.catalog.uploads.opened_at(user_id, name, upload).await?.ok_or_else(ended)?;
         if opened > expired.expires_at {
@@ -163,8 +167,13 @@ impl<'a> Asker<'a> {
     }
 
     pub async fn push(&self, name: &RepositoryName) -> Result<Push, Error> {
+        self.push_for(name, Need::Repository(name, Action::Push)).await
+    }
+
+    /// The right to push, with the challenge of what the whole request needs.
+    pub async fn push_for(&self, name: &RepositoryName, need: Need<'_>) -> Result<Push, Error> {
         let access = self.access(name).await?;
-        Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Push))
+        Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refuse(need))
     }
 
     pub async fn delete(&self, name: &RepositoryName) -> Result<Delete, Error> {

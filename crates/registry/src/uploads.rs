@@ -44,7 +44,7 @@ pub async fn start(
     let mut patience = Patience::default();
     let started = patience.spend(async {
         let asker = Asker::identify(call.state, call.request, need).await?;
-        let push = asker.push(name).await?;
+        let push = asker.push_for(name, need).await?;
         if let Some(mount) = &mount {
             let mounted = match &from {
                 // Without the right on the source, or without the blob in it, this is an ordinary upload start.

@@ -171,7 +171,7 @@ impl Tenancy {
         .await?;
         let before = Role::from_id(held.role.into());
         if before.is_none_or(|before| before.strength() > role.strength()) {
-            epochs::raise(&mut tx, Subject::User(held.entity_id)).await?;
+            end_grants(&mut tx, permit.project).await?;
         }
         trail(&mut tx, permit, "project_member_update", member, &held.username, &["role"]).await?;
         tx.commit().await?;
@@ -194,7 +194,7 @@ impl Tenancy {
             .fetch_optional(&mut *tx)
             .await?
             .unwrap_or_default();
-        epochs::raise(&mut tx, Subject::User(user)).await?;
+        end_grants(&mut tx, permit.project).await?;
         trail(&mut tx, permit, "project_member_remove", member, &username, &[]).await?;
         tx.commit().await?;
         Ok(())
@@ -249,4 +249,11 @@ async fn trail<A>(
         changed,
     };
     Ok(audit::append(tx, &entry).await?)
+}
+
+/// Ends the tokens that carry a grant in this project; clients ask for new ones. The project's epoch and not the
+/// member's: whoever runs a project may add and remove anybody, and must not be able to end what others hold
+/// elsewhere.
+async fn end_grants(tx: &mut Tx, project: ProjectId) -> Result<(), Error> {
+    Ok(epochs::raise(tx, Subject::Project(project.0)).await?)
 }

@@ -106,7 +106,7 @@ impl Tenancy {
         let owner = caller.user().ok_or(Error::Unauthenticated)?;
         let settings = self.settings().await?;
         if !owner.sysadmin && settings.project_creation_restriction == CreationRestriction::AdminOnly {
-            self.record_refused_creation(caller, &new.name).await?;
+            self.record_creation(caller, &new.name, Outcome::Denied).await?;
             return Err(Error::CreationRestricted);
         }
         let name = checked_name(&new.name)?;
@@ -119,6 +119,9 @@ impl Tenancy {
         self.check_projects_owned(&mut tx, owner).await?;
         let created = insert(&mut tx, &name, owner.id.0, new.public, &metadata, hard_bytes).await?;
         let Some(project) = created else {
+            drop(tx);
+            // The one answer that tells of a project that may be hidden: it leaves a trace.
+            self.record_creation(caller, name.as_str(), Outcome::Failed).await?;
             return Err(Error::NameTaken(name.to_string()));
         };
         let id = project.to_string();
@@ -403,7 +406,7 @@ impl Tenancy {
         )))
     }
 
-    async fn record_refused_creation(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+    async fn record_creation(&self, caller: &Caller, name: &str, outcome: Outcome) -> Result<(), Error> {
         // A refused name is whatever was typed: keep what a name may be at most.
         let name: String = name.chars().take(255).collect();
         let entry = Entry {
@@ -411,7 +414,7 @@ impl Tenancy {
             action: "project_create",
             object: Object { kind: "project", id: String::new(), name: &name },
             project: None,
-            outcome: Outcome::Denied,
+            outcome,
             origin: &caller.origin,
             changed: &[],
         };

@@ -97,6 +97,18 @@ impl Layout {
         self.published.join(format!("{fan_out:02x}"))
     }
 
+    /// Whether what is missing is missing, or the whole store is: a volume that is not mounted must not make every
+    /// blob look damaged.
+    fn still_there(&self) -> io::Result<()> {
+        match self.published.try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(io::Error::other("the directory of the blob store is gone; is its volume mounted?"))
+            }
+            Err(err) => Err(err),
+        }
+    }
+
     fn lock_path(&self, id: Uuid) -> PathBuf {
         self.uploads.join(format!("{}.lock", id.hyphenated()))
     }
@@ -154,7 +166,7 @@ impl Driver for Filesystem {
     fn stat(&self, key: &Key) -> io::Result<Option<u64>> {
         match std::fs::symlink_metadata(self.layout.path(key)?) {
             Ok(found) => Ok(found.is_file().then_some(found.len())),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => self.layout.still_there().map(|()| None),
             Err(err) => Err(err),
         }
     }
@@ -166,7 +178,9 @@ impl Driver for Filesystem {
             .open(self.layout.path(key)?);
         let file = match opened {
             Ok(file) => file,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                return self.layout.still_there().map(|()| None);
+            }
             Err(err) => return Err(err),
         };
         let found = file.metadata()?;

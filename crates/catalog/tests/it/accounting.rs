@@ -89,6 +89,17 @@ async fn check(world: &World, seed: u64) {
     )
     .await;
     wrong(
+        "what nobody links and nobody uses is not charged",
+        "select count(*) from catalog.project_blobs where project_id = $1 and links = 0 and refs = 0 and charged",
+    )
+    .await;
+    wrong(
+        "a deleted repository holds no links",
+        "select count(*) from catalog.repository_blobs l join catalog.repositories r on r.id = l.repository_id
+         where r.project_id = $1 and r.deleted_at is not null",
+    )
+    .await;
+    wrong(
         "every link and reference has an account",
         "select count(*) from catalog.repository_blobs l join catalog.repositories r on r.id = l.repository_id
          where r.project_id = $1 and not exists (

@@ -180,3 +180,42 @@ async fn pulls_are_counted_in_batches() {
         assert_eq!(world.number(counter, 0).await, 3, "{counter}");
     }
 }
+
+/// A push that waited for a deletion must judge what is there afterwards, not what it saw before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_beside_a_deletion_is_refused_and_not_half_stored() {
+    for whole_repository in [true, false] {
+        let world = std::sync::Arc::new(World::new().await);
+        let layer = world.blob("p/a", b"layer").await;
+        world.blob("p/a", br#"{"architecture":"amd64","os":"linux"}"#).await;
+        let mut deletion = world.database.pool().begin().await.unwrap();
+        sqlx::query("select id from catalog.repositories where path = 'p/a' for update")
+            .execute(&mut *deletion)
+            .await
+            .unwrap();
+        let push = tokio::spawn({
+            let world = std::sync::Arc::clone(&world);
+            async move { world.try_put("p/a", "1", &[b"layer"]).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(!push.is_finished(), "the push waits for the repository");
+        if whole_repository {
+            sqlx::query("update catalog.repositories set deleted_at = now() where path = 'p/a'")
+                .execute(&mut *deletion)
+                .await
+                .unwrap();
+        } else {
+            sqlx::query(
+                "select catalog.unlink_blob(project_id, id, $1) from catalog.repositories where path = 'p/a'",
+            )
+            .bind(layer.to_bytes())
+            .execute(&mut *deletion)
+            .await
+            .unwrap();
+        }
+        deletion.commit().await.unwrap();
+        let pushed = push.await.unwrap();
+        assert!(matches!(pushed, Err(Error::ManifestBlobUnknown(_))), "{whole_repository}: {pushed:?}");
+        assert_eq!(world.number("select count(*) from catalog.manifests where $1 = $1", 0).await, 0);
+    }
+}

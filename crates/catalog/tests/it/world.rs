@@ -13,6 +13,9 @@ use oci::{Action, Algorithm, Digest, RepositoryName};
 use serde_json::json;
 use tenancy::{NewProject, Tenancy};
 
+/// The config of every image.
+const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
+
 pub struct World {
     pub database: TestDatabase,
     pub catalog: Catalog,
@@ -98,13 +101,21 @@ impl World {
         tag: Option<&str>,
         layers: &[&[u8]],
     ) -> Result<Pushed, catalog::Error> {
-        let config = br#"{"architecture":"amd64","os":"linux"}"#;
-        self.blob(name, config).await;
+        self.blob(name, CONFIG).await;
+        self.put(name, tag, layers).await
+    }
+
+    /// As `try_image`, without the upload of the config.
+    pub async fn try_put(&self, name: &str, tag: &str, layers: &[&[u8]]) -> Result<Pushed, catalog::Error> {
+        self.put(name, Some(tag), layers).await
+    }
+
+    async fn put(&self, name: &str, tag: Option<&str>, layers: &[&[u8]]) -> Result<Pushed, catalog::Error> {
         let descriptor = |bytes: &[u8], media_type: &str| json!({"mediaType": media_type, "digest": Digest::of(Algorithm::Sha256, bytes).to_string(), "size": bytes.len()});
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": descriptor(config, "application/vnd.oci.image.config.v1+json"),
+            "config": descriptor(CONFIG, "application/vnd.oci.image.config.v1+json"),
             "layers": layers.iter().map(|layer| descriptor(layer, "application/vnd.oci.image.layer.v1.tar")).collect::<Vec<_>>(),
         });
         let payload = Bytes::from(manifest.to_string());

@@ -254,15 +254,17 @@ pub(super) fn recorded_pid(cluster: &Path) -> Option<Pid> {
     text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
-/// Removes the file of a server that is dead but not buried: killed, and its parent never asked how it ended.
-/// PostgreSQL takes such a process for a live one and refuses to start. To be called when nobody works in the
-/// cluster any more.
+/// Removes the file of a server that is gone while its number is in use: by a process that is dead but not
+/// buried, or by another program since a restart of the machine. PostgreSQL takes either for a live server and
+/// refuses to start. To be called when nobody works in the cluster any more.
 pub(super) fn forget_dead_server(cluster: &Path) -> Result<(), Error> {
     let Some(pid) = recorded_pid(cluster) else { return Ok(()) };
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name, which stands in parentheses and may hold anything.
-    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
-    if state.starts_with(['Z', 'X']) {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return Ok(()) };
+    // `pid (name) state …`; the name may hold anything.
+    let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')) else {
+        return Ok(());
+    };
+    if rest.trim_start().starts_with(['Z', 'X']) || !name.starts_with("postgres") {
         let file = cluster.join("postmaster.pid");
         fs::remove_file(&file).map_err(io("cannot remove", &file))?;
     }
