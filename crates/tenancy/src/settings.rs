@@ -109,8 +109,8 @@ impl Tenancy {
         Ok(settings)
     }
 
-    /// Refuses with `ReadOnly` while stored content may not be changed. Every act that pushes or deletes
-    /// content asks first.
+    /// Refuses with `ReadOnly` while stored content may not be changed. The REST API's acts on content ask first;
+    /// `/v2` does not yet, and nothing offers to switch the mode on.
     pub async fn require_writable(&self) -> Result<(), Error> {
         if self.settings().await?.read_only { Err(Error::ReadOnly) } else { Ok(()) }
     }
