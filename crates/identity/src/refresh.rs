@@ -79,8 +79,9 @@ impl Identity {
             other => {
                 metrics::counter!("hythe_login_failed_total").increment(1);
                 // Counted by address like any failed login, so that nobody fills the trail with made-up tokens.
-                // A right token is never refused for it: there is nothing to guess.
-                let pair = Pair::new(None, "refresh token", &origin.address);
+                // A right token is never refused for it: there is nothing to guess. Each wrong token is an account of
+                // its own, so what adds up is the address's total: an office with many dead tokens is not an attack.
+                let pair = Pair::new(None, refresh, &origin.address);
                 throttle::reserve(&self.0.database, &self.0.config, &pair).await?;
                 for (pair, seconds) in throttle::fail(&self.0.database, &self.0.config, &pair).await? {
                     self.0.feed.note_block(pair, seconds);
