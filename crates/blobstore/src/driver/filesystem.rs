@@ -514,6 +514,19 @@ mod tests {
     }
 
     #[test]
+    fn a_store_whose_directory_is_gone_is_a_fault_and_not_a_missing_blob() {
+        let dir = tempfile::tempdir().unwrap();
+        let driver = Filesystem::open(dir.path(), true).unwrap();
+        let key = Key::random();
+        assert_eq!(driver.stat(&key).unwrap(), None);
+        assert!(driver.open(&key).unwrap().is_none());
+        // As when a volume is not mounted: the directory is there, and nothing is in it.
+        std::fs::rename(dir.path().join("b"), dir.path().join("elsewhere")).unwrap();
+        assert!(driver.stat(&key).is_err());
+        assert!(driver.open(&key).is_err());
+    }
+
+    #[test]
     fn a_published_upload_is_claimed_until_its_writer_lets_go() {
         let dir = tempfile::tempdir().unwrap();
         let driver = Filesystem::open(dir.path(), true).unwrap();
