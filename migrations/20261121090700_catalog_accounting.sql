@@ -1,6 +1,7 @@
 -- Exact accounting, one function per way that usage can change. Each returns the change of the project's
 -- charged bytes, which the caller passes to the quota in the same transaction. Rows are locked in order of
--- digest before they are judged; under READ COMMITTED the lock re-reads the row it waited for.
+-- digest before they are judged; under READ COMMITTED the lock re-reads the row it waited for. The order among
+-- tables is repositories, blobs, project_blobs, quota: whoever needs two of them takes them in that order.
 
 -- Links a blob to a repository (upload finished, mount, manifest push of a blob linked elsewhere).
 create function catalog.link_blob(project bigint, repository bigint, blob bytea, bytes bigint)
@@ -49,26 +50,31 @@ begin
     return 0;
 end $$;
 
--- A manifest came to life (pushed or restored): its blobs are referenced once more.
-create function catalog.reference_manifest(project bigint, manifest bigint) returns bigint language plpgsql as $$
+-- Blobs of a live manifest are referenced once more.
+create function catalog.reference_blobs(project bigint, digests bytea[]) returns bigint language plpgsql as $$
 declare delta bigint;
 begin
     insert into catalog.project_blobs (project_id, digest, size)
-        select project, b.digest, b.size from catalog.manifest_blobs m join catalog.blobs b using (digest)
-        where m.manifest_id = manifest order by b.digest
+        select project, b.digest, b.size from catalog.blobs b
+        where b.digest = any(digests) order by b.digest
         on conflict do nothing;
     with old as (
         select p.digest, p.size, p.charged from catalog.project_blobs p
-        where p.project_id = project
-          and p.digest in (select digest from catalog.manifest_blobs where manifest_id = manifest)
+        where p.project_id = project and p.digest = any(digests)
         order by p.digest for update
     ), changed as (
         update catalog.project_blobs p set refs = p.refs + 1, charged = true
         from old where p.project_id = project and p.digest = old.digest
     )
     select coalesce(sum(size) filter (where not charged), 0) into delta from old;
-    return delta + (select octet_length(payload) from catalog.manifests where id = manifest);
+    return delta;
 end $$;
+
+-- A manifest came to life (pushed or restored), with all that it names.
+create function catalog.reference_manifest(project bigint, manifest bigint) returns bigint language sql as $$
+    select catalog.reference_blobs(project, (select array_agg(digest) from catalog.manifest_blobs where manifest_id = manifest))
+         + (select octet_length(payload) from catalog.manifests where id = manifest)
+$$;
 
 -- A manifest is deleted (softly or for good): what only it used is not charged any more. The links stay, so
 -- a client that was told "exists" can still push; the collector takes them later.
@@ -95,6 +101,10 @@ declare
     payloads bigint;
     blobs    bigint;
 begin
+    -- The links' removal will touch these (review queue), after rows that an upload takes later than them.
+    perform from catalog.blobs b
+        where b.digest in (select l.digest from catalog.repository_blobs l where l.repository_id = repository)
+        order by b.digest for no key update;
     delete from catalog.tags where repository_id = repository;
     with used as (
         select mb.digest, count(*)::integer as times

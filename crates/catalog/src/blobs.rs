@@ -139,10 +139,6 @@ impl Blobs {
     async fn unlink(&self, delete: &Delete, digest: &Digest) -> Result<(), Error> {
         let place = &delete.place;
         let mut tx = self.database.begin().await?;
-        // Lock order: the blob before the repository, as a push does.
-        sqlx::query!("select size from catalog.blobs where digest = $1 for no key update", digest.to_bytes())
-            .fetch_optional(&mut *tx)
-            .await?;
         let repository = sqlx::query_scalar!(
             "select id from catalog.repositories
              where project_id = $1 and path = $2 and deleted_at is null for update",
@@ -152,6 +148,10 @@ impl Blobs {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or_else(|| Error::BlobUnknown(digest.clone()))?;
+        // The review queue touches this row below; an upload takes it before the project's account.
+        sqlx::query!("select size from catalog.blobs where digest = $1 for no key update", digest.to_bytes())
+            .fetch_optional(&mut *tx)
+            .await?;
         // A second statement: with the repository's lock held no manifest of it can appear any more, because a push
         // judges its links under that lock.
         let used = sqlx::query_scalar!(

@@ -7,8 +7,9 @@
 //! * A `live` row in `catalog.blobs` implies durable bytes; bytes without a row are garbage.
 //! * A manifest row implies that every blob it names is linked in its repository, checked and locked in the
 //!   same transaction. No storage call runs inside a transaction.
-//! * Lock order: blob rows by digest, then the repository, then its tags, then the project's usage rows by
-//!   digest, then the project's quota. The quota is the hottest lock of a push: taken last, held shortest.
+//! * Lock order: the repository (shared, to keep it), blob rows by digest, the repository (to change it), its
+//!   tags, the project's usage rows by digest, the project's quota. The quota is the hottest lock of a push: taken
+//!   last, held shortest. `accounting` in the tests fails on a deadlock.
 
 mod access;
 mod artifacts;

@@ -12,6 +12,7 @@ use database::Tx;
 use oci::manifest::{self, Descriptor, Manifest};
 use oci::{Algorithm, Digest, Tag};
 use serde_json::Value;
+use tenancy::ProjectId;
 
 use crate::manifests::Manifests;
 use crate::tags::{self, HistoryAction};
@@ -158,24 +159,14 @@ async fn read_facts(manifests: &Manifests, push: &Push, manifest: &Manifest) -> 
 async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Incoming) -> Result<(), Error> {
     let place = &push.place;
     let mut tx = manifests.database.begin().await?;
-    lock_blobs(&mut tx, incoming).await?;
     let repository = repository_id(&mut tx, place).await?;
+    lock_blobs(&mut tx, incoming).await?;
     let first = lock_for_push(&mut tx, repository).await?;
     let children = check_links(&mut tx, repository, incoming).await?;
-    let (manifest, alive_before) = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
-    publish(&mut tx, repository, !alive_before).await?;
-    move_tags(&mut tx, push, repository, manifest, tags, &incoming.digest).await?;
-    let charge = if alive_before {
-        0
-    } else {
-        sqlx::query_scalar!(
-            r#"select catalog.reference_manifest($1, $2) as "charge!""#,
-            place.project.0,
-            manifest
-        )
-        .fetch_one(&mut *tx)
-        .await?
-    };
+    let stored = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
+    publish(&mut tx, repository, !stored.alive_before).await?;
+    move_tags(&mut tx, push, repository, stored.id, tags, &incoming.digest).await?;
+    let charge = reference(&mut tx, place.project, &stored).await?;
     let name = match tags.first() {
         Some(tag) => format!("{}:{tag}", place.repository),
         None => format!("{}@{}", place.repository, incoming.digest),
@@ -296,14 +287,43 @@ async fn check_links(tx: &mut Tx, repository: i64, incoming: &Incoming) -> Resul
     Ok(blobs.into_values().collect())
 }
 
-/// Inserts the manifest, or brings an existing row back to life. Returns its id and whether it was alive.
+/// The manifest's row after a push.
+struct Stored {
+    id: i64,
+    alive_before: bool,
+    /// Blobs that this push recorded first: all of them for a new row.
+    recorded: Vec<Vec<u8>>,
+}
+
+/// Counts what the manifest names, unless it was counted before. Returns the bytes to charge to the project.
+async fn reference(tx: &mut Tx, project: ProjectId, stored: &Stored) -> Result<i64, Error> {
+    if !stored.alive_before {
+        let charge = sqlx::query_scalar!(
+            r#"select catalog.reference_manifest($1, $2) as "charge!""#,
+            project.0,
+            stored.id
+        );
+        return Ok(charge.fetch_one(&mut **tx).await?);
+    }
+    if stored.recorded.is_empty() {
+        return Ok(0);
+    }
+    let charge = sqlx::query_scalar!(
+        r#"select catalog.reference_blobs($1, $2) as "charge!""#,
+        project.0,
+        &stored.recorded
+    );
+    Ok(charge.fetch_one(&mut **tx).await?)
+}
+
+/// Inserts the manifest, or brings an existing row back to life.
 async fn insert_manifest(
     tx: &mut Tx,
     push: &Push,
     repository: i64,
     incoming: &Incoming,
     children: &[BlobRef],
-) -> Result<(i64, bool), Error> {
+) -> Result<Stored, Error> {
     let manifest = &incoming.manifest;
     let (config_media_type, config_digest) = match &manifest.body {
         manifest::Body::Image { config, .. } => {
@@ -340,8 +360,10 @@ async fn insert_manifest(
     .fetch_optional(&mut **tx)
     .await?;
     if let Some(id) = inserted {
-        insert_references(tx, repository, id, incoming, children).await?;
-        return Ok((id, false));
+        let blobs: Vec<&BlobRef> = incoming.blobs.values().chain(children).collect();
+        let recorded = record_blobs(tx, id, &blobs).await?;
+        insert_children(tx, repository, id, incoming).await?;
+        return Ok(Stored { id, alive_before: false, recorded });
     }
     let known = sqlx::query!(
         r#"select id, media_type, deleted_at is null as "alive!" from catalog.manifests
@@ -366,7 +388,9 @@ async fn insert_manifest(
     )
     .execute(&mut **tx)
     .await?;
-    Ok((known.id, known.alive))
+    // A cache index may come before the layers it names; those that have arrived since are kept from now on.
+    let recorded = record_blobs(tx, known.id, &children.iter().collect::<Vec<_>>()).await?;
+    Ok(Stored { id: known.id, alive_before: known.alive, recorded })
 }
 
 fn has_foreign(manifest: &Manifest) -> bool {
@@ -376,27 +400,30 @@ fn has_foreign(manifest: &Manifest) -> bool {
     }
 }
 
-async fn insert_references(
+/// Records the blobs that a manifest keeps alive. Returns those it did not keep before.
+async fn record_blobs(tx: &mut Tx, manifest: i64, blobs: &[&BlobRef]) -> Result<Vec<Vec<u8>>, Error> {
+    if blobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let recorded = sqlx::query_scalar!(
+        "insert into catalog.manifest_blobs (manifest_id, digest, role, size, media_type)
+         select $1, * from unnest($2::bytea[], $3::text[], $4::bigint[], $5::text[])
+         on conflict do nothing returning digest",
+        manifest,
+        &blobs.iter().map(|blob| blob.digest.to_bytes()).collect::<Vec<_>>(),
+        &blobs.iter().map(|blob| blob.role.to_owned()).collect::<Vec<_>>(),
+        &blobs.iter().map(|blob| blob.size as i64).collect::<Vec<_>>(),
+        &blobs.iter().map(|blob| blob.media_type.clone()).collect::<Vec<_>>()
+    );
+    Ok(recorded.fetch_all(&mut **tx).await?)
+}
+
+async fn insert_children(
     tx: &mut Tx,
     repository: i64,
     manifest: i64,
     incoming: &Incoming,
-    children: &[BlobRef],
 ) -> Result<(), Error> {
-    let blobs: Vec<&BlobRef> = incoming.blobs.values().chain(children).collect();
-    if !blobs.is_empty() {
-        sqlx::query!(
-            "insert into catalog.manifest_blobs (manifest_id, digest, role, size, media_type)
-             select $1, * from unnest($2::bytea[], $3::text[], $4::bigint[], $5::text[])",
-            manifest,
-            &blobs.iter().map(|blob| blob.digest.to_bytes()).collect::<Vec<_>>(),
-            &blobs.iter().map(|blob| blob.role.to_owned()).collect::<Vec<_>>(),
-            &blobs.iter().map(|blob| blob.size as i64).collect::<Vec<_>>(),
-            &blobs.iter().map(|blob| blob.media_type.clone()).collect::<Vec<_>>()
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
     let manifest::Body::Index { manifests } = &incoming.manifest.body else {
         return Ok(());
     };

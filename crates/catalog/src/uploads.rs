@@ -394,8 +394,9 @@ impl Uploads {
         key: &Key,
     ) -> Result<(), Error> {
         let mut tx = self.database.begin().await?;
+        let repository = repository_id(&mut tx, &push.place).await?;
         place_blob(&mut tx, digest, size, key).await?;
-        let charge = link_blob(&mut tx, &push.place, digest, size).await?;
+        let charge = link_blob(&mut tx, &push.place, repository, digest, size).await?;
         let closed =
             sqlx::query!("delete from catalog.upload_sessions where id = $1", id).execute(&mut *tx).await?;
         if closed.rows_affected() == 0 {
@@ -408,6 +409,7 @@ impl Uploads {
 
     async fn link_mount(&self, push: &Push, digest: &Digest) -> Result<Option<Blob>, Error> {
         let mut tx = self.database.begin().await?;
+        let repository = repository_id(&mut tx, &push.place).await?;
         // Renews the promise and waits for a collector that holds the row.
         let touched = sqlx::query!(
             "update catalog.blobs set last_touch = clock_timestamp()
@@ -420,7 +422,7 @@ impl Uploads {
             return Ok(None);
         };
         let size = touched.size as u64;
-        let charge = link_blob(&mut tx, &push.place, digest, size).await?;
+        let charge = link_blob(&mut tx, &push.place, repository, digest, size).await?;
         self.charge(&mut tx, &push.place, charge).await?;
         tx.commit().await?;
         Ok(Some(Blob { digest: digest.clone(), size, key: Key::from_stored(touched.location) }))
@@ -531,8 +533,13 @@ async fn place_blob(tx: &mut Tx, digest: &Digest, size: u64, key: &Key) -> Resul
 }
 
 /// Links the blob to the repository; returns the bytes to charge to the project.
-async fn link_blob(tx: &mut Tx, place: &Place, digest: &Digest, size: u64) -> Result<i64, Error> {
-    let repository = repository_id(tx, place).await?;
+async fn link_blob(
+    tx: &mut Tx,
+    place: &Place,
+    repository: i64,
+    digest: &Digest,
+    size: u64,
+) -> Result<i64, Error> {
     let charge = sqlx::query_scalar!(
         r#"select catalog.link_blob($1, $2, $3, $4) as "charge!""#,
         place.project.0,
@@ -547,6 +554,9 @@ async fn link_blob(tx: &mut Tx, place: &Place, digest: &Digest, size: u64) -> Re
 
 /// The repository's row, made when it is the first thing to arrive. The row is kept from being deleted until
 /// the transaction ends: what is acknowledged must not land in a repository that is gone.
+///
+/// Everybody takes locks in this order: the repository (to keep it), blobs in order of digest, the repository
+/// (to change it), `project_blobs` in order of digest, the quota.
 pub(crate) async fn repository_id(tx: &mut Tx, place: &Place) -> Result<i64, Error> {
     loop {
         let found = sqlx::query_scalar!(

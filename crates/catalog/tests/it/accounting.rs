@@ -167,4 +167,22 @@ async fn accounts_are_exact_after_concurrent_clients() {
         client.await.unwrap();
     }
     check(&world, 0).await;
+    // Everybody takes locks in one order. A session reports its deadlocks when it ends, if not earlier.
+    world.database.pool().close().await;
+    let number = async |sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(world.database.owner()).await.unwrap()
+    };
+    while number(
+        "select count(*) from pg_stat_activity where datname = current_database() and usename <> current_user",
+    )
+    .await
+        > 0
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        number("select deadlocks from pg_stat_database where datname = current_database()").await,
+        0,
+        "deadlocks"
+    );
 }

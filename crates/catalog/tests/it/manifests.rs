@@ -111,6 +111,32 @@ async fn blobs_in_an_old_cache_index_are_references() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cache_index_pushed_again_keeps_the_layers_that_arrived_since() {
+    let world = World::new().await;
+    let layers =
+        [b"early".as_slice(), b"late!".as_slice()].map(|bytes| (bytes, Digest::of(Algorithm::Sha256, bytes)));
+    let manifests: Vec<_> = layers
+        .iter()
+        .map(|(_, digest)| json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest.to_string(), "size": 5}))
+        .collect();
+    let payload =
+        Bytes::from(json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}).to_string());
+    for (bytes, digest) in &layers {
+        world.blob("p/cache", bytes).await;
+        for _ in 0..2 {
+            let target = PushTarget { digest: None, tags: vec!["cache".parse().unwrap()] };
+            world.catalog.manifests.put(&world.push("p/cache"), target, None, payload.clone()).await.unwrap();
+        }
+        let refused = world.catalog.blobs.delete(&world.delete("p/cache"), digest).await;
+        assert!(matches!(refused, Err(Error::BlobInUse(_))), "{refused:?}");
+    }
+    assert_eq!(world.used().await, 10 + payload.len() as i64);
+    let counted =
+        "select count(*) from catalog.project_blobs where project_id = $1 and refs = 1 and links = 1";
+    assert_eq!(world.number(counted, world.project).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_review_queues_fill_themselves() {
     let world = World::new().await;
     world.blob("p/a", b"one").await;

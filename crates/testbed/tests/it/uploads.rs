@@ -1,9 +1,13 @@
 //! Upload sessions (CT-01, CT-11, CT-12): what was acknowledged is kept, what was torn is not, and two
 //! writers never mix.
 
-use hythe_testbed::{Bed, Registry, Role, random_bytes};
+use hythe_testbed::forge::Parts;
+use hythe_testbed::{Bed, Credentials, Registry, Role, random_bytes};
 use oci::{Algorithm, Digest};
 use reqwest::Method;
+use serde_json::json;
+
+use crate::support::now;
 
 async fn pusher() -> (Registry, String) {
     let bed = Bed::shared().await;
@@ -261,4 +265,54 @@ async fn a_quota_is_enforced_and_given_back() {
     assert_eq!(project.quota_used().await, 0);
     registry.push_blob(&repository, &second).await;
     assert_eq!(project.quota_used().await, 6000);
+}
+
+/// A push that takes longer than its token lives goes on; nothing else that a token could do does.
+#[tokio::test]
+async fn an_ended_token_finishes_its_own_upload_and_no_other() {
+    let bed = Bed::shared().await;
+    let (pusher, other) = (bed.user("pusher").await, bed.user("other").await);
+    let project = bed
+        .project("outlived")
+        .member(&pusher, Role::Developer)
+        .member(&other, Role::Developer)
+        .create()
+        .await;
+    let (repository, elsewhere) = (project.repository("app"), project.repository("lib"));
+    let inside = bed.inside().await;
+    let ended = async |user: &hythe_testbed::User, repository: &str, actions: &str| {
+        let token = user.client().token(&[&format!("repository:{repository}:{actions}")]).await;
+        let parts = Parts::of(&token);
+        let key = inside.signing_key(parts.key_id()).await;
+        let parts = parts.claim("iat", json!(now() - 700)).claim("nbf", json!(now() - 700));
+        let token = parts.claim("exp", json!(now() - 100)).signed_es256(&key);
+        Registry::new(bed.client(Credentials::Bearer(token)))
+    };
+    let own = ended(&pusher, &repository, "pull,push").await;
+    let bytes = random_bytes(1000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let upload = pusher.registry().start_upload(&repository).await;
+    pusher.registry().patch(&upload, None, &bytes[..600]).await.expect(202);
+    own.finish(&upload, &digest, &bytes[600..]).await.expect(401).expect_challenge("invalid_token");
+    // The token ended 100 s ago: it can only serve a session that was opened before.
+    let opened = sqlx::query(
+        "update catalog.upload_sessions set created_at = now() - interval '5 minutes' where id = $1::uuid",
+    );
+    opened.bind(upload.id()).execute(inside.database.pool()).await.expect("the session has a row");
+    for (what, registry) in [
+        ("never had push", ended(&pusher, &repository, "pull").await),
+        ("had push elsewhere", ended(&pusher, &elsewhere, "pull,push").await),
+        ("somebody else's", ended(&other, &repository, "pull,push").await),
+    ] {
+        for answer in [
+            registry.patch(&upload, None, &bytes[600..700]).await,
+            registry.finish(&upload, &digest, &bytes[600..]).await,
+        ] {
+            assert_eq!(answer.status, 401, "{what}: {answer}");
+        }
+    }
+    assert_eq!(own.head_blob(&repository, &digest).await.status, 401, "the rest of the token has ended");
+    own.patch(&upload, None, &bytes[600..700]).await.expect(202);
+    own.finish(&upload, &digest, &bytes[700..]).await.expect(201);
+    pusher.registry().head_blob(&repository, &digest).await.expect(200);
 }
