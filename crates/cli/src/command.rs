@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::Role;
 use crate::exit::{Exit, Failure};
 use crate::settings::{self, Flags, Loaded};
 
@@ -44,6 +45,14 @@ struct Line {
 enum Command {
     /// Run every service in this process, with an embedded PostgreSQL unless database.url is set.
     Serve(ServeLine),
+    /// Run only /v2, the distribution endpoints. Needs database.url, as all single roles do.
+    Registry(ServeLine),
+    /// Run only /service, the token service.
+    Auth(ServeLine),
+    /// Run only /api/v2.0, the REST API of projects and people.
+    Projects(ServeLine),
+    /// Run only the background jobs.
+    Worker(ServeLine),
     /// Bring the database schema up to date and end.
     Migrate(Common),
     /// Look at the configuration without starting anything.
@@ -111,11 +120,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(line) => {
-            let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
-            let loaded = load(&flags)?;
-            in_runtime(serve::run(loaded, &crate::Role::ALL_IN_ONE))
-        }
+        Command::Serve(line) => run_roles(line, &Role::ALL_IN_ONE),
+        Command::Registry(line) => run_roles(line, &[Role::Registry]),
+        Command::Auth(line) => run_roles(line, &[Role::Auth]),
+        Command::Projects(line) => run_roles(line, &[Role::Projects]),
+        Command::Worker(line) => run_roles(line, &[Role::Worker]),
         Command::Migrate(common) => {
             let loaded = common.load()?;
             in_runtime(migrate::run(loaded))
@@ -125,6 +134,12 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Version(version) => version::run(&version),
     }
+}
+
+fn run_roles(line: ServeLine, roles: &[Role]) -> Result<Exit, Failure> {
+    let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
+    let loaded = load(&flags)?;
+    in_runtime(serve::run(loaded, roles))
 }
 
 /// The main runtime: owns the database connections, timers and background work of the process.

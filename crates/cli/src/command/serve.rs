@@ -1,4 +1,4 @@
-//! `hythe serve`: every service in one process.
+//! `hythe serve`, every service in one process, and `hythe registry` and its like, one service each.
 
 use std::time::Duration;
 

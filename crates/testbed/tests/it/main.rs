@@ -14,6 +14,7 @@ mod restart;
 mod revocation;
 mod roles;
 mod source;
+mod split;
 mod support;
 mod tokens;
 mod trace;
