@@ -43,7 +43,7 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every service in this process, with an embedded PostgreSQL unless database.url is set.
+    /// Run every service in one process; with its own PostgreSQL unless database.url is set.
     Serve(ServeLine),
     /// Run only /v2, the distribution endpoints. Needs database.url, as all single roles do.
     Registry(ServeLine),

@@ -154,6 +154,16 @@ impl Bed {
         user
     }
 
+    /// Makes a robot that never ends, with the given level and permissions, as the administrator.
+    pub async fn robot(&self, level: &str, permissions: serde_json::Value) -> User {
+        let name = self.unique("robot");
+        let body =
+            serde_json::json!({"name": name, "level": level, "duration": -1, "permissions": permissions});
+        let made = self.admin().client().post("/api/v2.0/robots", body).await.expect(201).json();
+        let text = |key: &str| made[key].as_str().unwrap_or_else(|| panic!("{key} in {made}")).to_owned();
+        User { bed: self.clone(), name: text("name"), password: text("secret") }
+    }
+
     /// A project whose name starts with `name`; made by `create()`.
     pub fn project(&self, name: &str) -> ProjectBuilder {
         ProjectBuilder::new(self.clone(), self.unique(name))

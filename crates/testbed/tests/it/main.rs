@@ -12,6 +12,7 @@ mod postgres;
 mod promises;
 mod restart;
 mod revocation;
+mod robots;
 mod roles;
 mod source;
 mod split;
