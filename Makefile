@@ -25,37 +25,8 @@ build: ## the debug build of the program
 test: ## every check there is: format, lints, tests, conformance, real clients
 	@scripts/test.sh
 
-setup: ## install what the tests need, and nothing that is there
-	@scripts/setup.sh test
+setup: image ## serve from containers on port 8080, in the background (PROFILE=single, SCALE=registry=3)
+	@scripts/compose.sh up
 
-fmt: ## format the code
-	@cargo fmt --all
-
-check: ## format and lints, without running anything
-	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets --locked -- -D warnings
-
-conformance: setup build ## the distribution specification against a fresh server
-	@tests/conformance/run.py
-
-e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
-	@tests/e2e/run.py
-
-soak: setup build ## two hundred kills under load, then everything acknowledged is checked
-	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
-
-deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
-	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked
-	@cargo deny --locked check bans licenses sources
-
-sqlx: ## after a change to a query or a migration: write .sqlx anew
-	@scripts/sqlx-prepare.sh
-
-image: ## the container image, as hythe:local
-	@docker build --file deploy/docker/Dockerfile --tag hythe:local .
-
-up: ## serve from the container image on port 8080, in the background
-	@scripts/compose.sh up --detach --build
-
-down: ## stop that; the data stays in its volume
+down: ## stop that; the data stays in its volumes
 	@scripts/compose.sh down
