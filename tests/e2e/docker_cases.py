@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 
 from support.suite import Suite, check, equal, run
-from world import PASSWORD, noise
+from world import PASSWORD, noise, vfs
 
 suite = Suite("docker")
 
@@ -167,7 +167,7 @@ def _(world):
 @suite.case("a multi-architecture index made by buildah is pulled by docker, podman and skopeo")
 def _(world):
     home, environment = world.home()
-    storage = ["--root", home / "storage", "--runroot", home / "run", "--storage-driver", "vfs"]
+    storage = vfs(home)
     insecure = ["--tls-verify=false", "--creds", f"dev:{PASSWORD}"]
     target = f"{world.host}/closed/multi:1"
     (home / "context").mkdir()

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import artifact_cases  # noqa: E402
 import clients  # noqa: E402
 import docker_cases  # noqa: E402
 import resilience  # noqa: E402
@@ -43,7 +44,7 @@ def main():
         server = Hythe(directory)
         engine = Engine(directory / "engine")
         world = World(directory, server, engine)
-        for suite in (docker_cases.suite, clients.suite, resilience.suite):
+        for suite in (docker_cases.suite, clients.suite, artifact_cases.suite, resilience.suite):
             chosen = [case for case in suite.cases if not arguments.only or arguments.only in case[0]]
             if not chosen:
                 continue
