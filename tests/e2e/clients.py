@@ -1,15 +1,19 @@
 """Clients that move images: podman, skopeo, buildah, crane; and a Python script and a second registry."""
 
+import concurrent.futures
 import json
+import tarfile
 import textwrap
+from pathlib import Path
 
 from support.docker import tar
 from support.http import free_port
 from support.server import ADMIN, Process
 from support.suite import Suite, check, equal, run
-from world import CREDENTIALS, PASSWORD, noise, vfs
+from world import CREDENTIALS, OCI_MANIFEST, PASSWORD, noise, vfs
 
 suite = Suite("clients")
+
 
 @suite.case("podman login, push, pull, logout; a wrong password is refused")
 def _(world):
@@ -47,6 +51,135 @@ def _(world):
     check("tar+zstd" in raw, f"no zstd layer in {raw}")
     run(*podman, "rmi", image, env=environment)
     run(*podman, "pull", *options, image, env=environment)
+
+
+@suite.case("podman push as zstd:chunked; the pull takes the index and then the files, in ranges")
+def _(world):
+    home, environment = world.home()
+    # Only the overlay driver pulls in parts, and it does not work everywhere; on a tmpfs it does.
+    (home / "storage").mkdir()
+    (home / "storage.conf").write_text(
+        "[storage]\n"
+        f'driver = "overlay"\ngraphroot = "{home}/storage/images"\nrunroot = "{home}/storage/run"\n'
+        '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false"}\n'
+    )
+    environment["CONTAINERS_STORAGE_CONF"] = str(home / "storage.conf")
+    run("mount", "-t", "tmpfs", "-o", "size=64m", "hythe-e2e", home / "storage", env=environment)
+    try:
+        files = {f"file-{number}": noise(60_000) for number in range(5)}
+        archive = home / "root.tar"
+        archive.write_bytes(tar(files))
+        image = f"{world.host}/closed/chunked:1"
+        options = ["--tls-verify=false", "--creds", CREDENTIALS]
+        run("podman", "import", archive, image, env=environment)
+        push = ["podman", "push", *options, "--format", "oci", "--compression-format", "zstd:chunked", image]
+        run(*push, env=environment)
+        [layer] = world.manifest("closed/chunked", "1")["layers"]
+        position = layer["annotations"]["io.containers.zstd-chunked.manifest-position"]
+        equal(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd", "the layer's type")
+        check(0 < int(position.split(":")[0]) < layer["size"], f"the index of the files is not in the layer: {position}")
+        run("podman", "rmi", image, env=environment)
+        run("podman", "pull", *options, image, env=environment)
+
+        def pulled(requests):
+            return [status for method, path, status in requests if method == "GET" and layer["digest"] in path]
+
+        # A third answer would be the whole layer, which podman asks for when it did not get the parts as it wanted.
+        done = world.wait_for_requests("closed/chunked", "containers/", lambda all: len(pulled(all)) >= 2)
+        equal(pulled(done), [206, 206], "the answers to podman's requests for the layer")
+        mounted = run("podman", "image", "mount", image, env=environment).strip()
+        for name, content in files.items():
+            check((Path(mounted) / name).read_bytes() == content, f"{name} differs in the pulled image")
+        run("podman", "image", "umount", image, env=environment)
+    finally:
+        run("umount", "--recursive", home / "storage", env=environment)
+
+
+@suite.case("podman search finds repositories and tags")
+def _(world):
+    home, environment = world.signed_in("crane")
+    for tag in ("1", "2"):
+        world.crane_image(home, environment, f"{world.host}/closed/search-me:{tag}", 500)
+    podman = ["podman", *vfs(home)]
+    login = ["login", "--tls-verify=false", "--username", ADMIN[0], "--password-stdin", world.host]
+    run(*podman, *login, stdin=ADMIN[1], env=environment)
+    search = [*podman, "search", "--tls-verify=false"]
+    found = run(*search, "--format", "{{.Name}}", f"{world.host}/search-me", env=environment).split()
+    equal(found, [f"{world.host}/closed/search-me"], "what podman found")
+    listed = run(*search, "--list-tags", f"{world.host}/closed/search-me", env=environment).splitlines()[1:]
+    equal([line.split()[1] for line in listed], ["1", "2"], "the tags podman lists")
+
+
+@suite.case("buildah builds from nothing and on a base from the registry, and pushes as OCI and as Docker's type")
+def _(world):
+    home, environment = world.home()
+    buildah = ["buildah", *vfs(home)]
+    insecure = ["--tls-verify=false", "--creds", CREDENTIALS]
+    base = f"{world.host}/closed/buildah-base:1"
+    (home / "context").mkdir()
+    (home / "context" / "data").write_bytes(noise(20_000))
+    (home / "context" / "more").write_bytes(noise(20_000))
+    build = [*buildah, "bud", "--isolation", "chroot", "--layers", *insecure]
+    (home / "context" / "Dockerfile").write_text("FROM scratch\nCOPY data /data\nLABEL made=here\n")
+    run(*build, "--tag", base, home / "context", env=environment)
+    run(*buildah, "push", *insecure, "--format", "oci", base, f"docker://{base}", env=environment)
+    run(*buildah, "rmi", "--all", "--force", env=environment)
+    (home / "context" / "Dockerfile").write_text(f"FROM {base}\nCOPY more /more\n")
+    on_top = f"{world.host}/closed/buildah-app"
+    run(*build, "--tag", "app", home / "context", env=environment)
+    types = {"oci": OCI_MANIFEST, "v2s2": "application/vnd.docker.distribution.manifest.v2+json"}
+    for form, media_type in types.items():
+        target = f"docker://{on_top}:{form}"
+        run(*buildah, "push", *insecure, "--format", form, "localhost/app", target, env=environment)
+        held = world.manifest("closed/buildah-app", form)
+        equal((held["mediaType"], len(held["layers"])), (media_type, 2), "the type and the number of layers")
+        shown = world.artifact("closed/buildah-app", form)
+        equal(shown["manifest_media_type"], media_type, "the type by REST")
+        run(*buildah, "pull", *insecure, f"{on_top}:{form}", env=environment)
+        labels = run(*buildah, "inspect", "--type", "image", f"{on_top}:{form}", env=environment)
+        check('"made": "here"' in labels, f"the base's label is not in:\n{labels}")
+
+
+@suite.case("skopeo mounts a layer from a repository it may read, and sends it when it may not")
+def _(world):
+    _, environment = world.home()
+
+    def copy(layout, repository, name):
+        """What skopeo asked for to bring the layout to the repository, as `name`."""
+        options = ["--dest-tls-verify=false", "--dest-creds", f"{name}:{PASSWORD}"]
+        run("skopeo", "copy", *options, layout, f"docker://{world.host}/{repository}:1", env=environment)
+        return world.wait_for_requests(repository, "skopeo/", lambda all: ("PUT", "manifests/1", 201) in all)
+
+    # skopeo remembers where it has seen a blob, on this machine for whoever asks. A configuration it never mounts.
+    for target, name, wanted in (
+        ("closed/skopeo-mount", "dev", [("POST", 201), ("POST", 202)]),
+        # `deploy` may not read `other`: skopeo looks for the layer there, and is refused.
+        ("closed/skopeo-upload", "deploy", [("POST", 202), ("POST", 202)]),
+    ):
+        source = f"other/origin-of-{target.partition('/')[2]}"
+        layout = world.oci_layout("mounting")
+        copy(layout, source, "dev")
+        done = [(method, status) for method, _, status in copy(layout, target, name) if method == "POST"]
+        equal(done, wanted, f"what skopeo did for {target}")
+        equal(world.digest(target, "1"), world.digest(source, "1"), f"the digest in {target}")
+
+
+@suite.case("skopeo copies an index whole, and an index without its images")
+def _(world):
+    _, environment = world.home()
+    index = f"{world.host}/closed/skopeo-index:both"
+    world.buildah_index(index)
+    digest = world.digest("closed/skopeo-index", "both")
+    copy = ["skopeo", "copy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    copy += ["--src-creds", CREDENTIALS, "--dest-creds", CREDENTIALS]
+    for name, choice in (("whole", "all"), ("sparse", "index-only")):
+        target = f"docker://{world.host}/other/skopeo-{name}:1"
+        run(*copy, "--multi-arch", choice, f"docker://{index}", target, env=environment)
+        equal(world.digest(f"other/skopeo-{name}", "1"), digest, f"the digest of the {name} copy")
+    for entry in world.manifest("closed/skopeo-index", "both")["manifests"]:
+        child = entry["digest"]
+        equal(world.digest("other/skopeo-whole", child), child, "an image of the whole copy")
+        equal(world.digest("other/skopeo-sparse", child), None, "an image of the copy without images")
 
 
 @suite.case("skopeo copies an OCI image and a Docker image in, and out again")
@@ -173,6 +306,84 @@ def _(world):
     document = json.loads(run("crane", "manifest", f"{repository}:both", env=environment))
     equal(len(document["manifests"]), 2, "the number of manifests")
     run("crane", "validate", "--remote", f"{repository}:both", env=environment)
+
+
+@suite.case("crane mutate, append to a base, export, copy of all tags")
+def _(world):
+    home, environment = world.signed_in("crane")
+    base = f"{world.host}/closed/crane-base:1"
+    world.crane_image(home, environment, base)
+    changed = f"{world.host}/closed/crane-changed"
+    options = ["--label", "made=here", "--env", "WHERE=quay", "--entrypoint", "/file", "--annotation", "note=mine"]
+    run("crane", "mutate", *options, "--tag", f"{changed}:1", base, env=environment)
+    held = json.loads(run("crane", "config", f"{changed}:1", env=environment))["config"]
+    equal((held["Labels"], held["Env"], held["Entrypoint"]), ({"made": "here"}, ["WHERE=quay"], ["/file"]), "the config")
+    equal(world.manifest("closed/crane-changed", "1")["annotations"], {"note": "mine"}, "the annotations")
+    content = noise(4_000)
+    (home / "top.tar").write_bytes(tar({"top": content}))
+    append = ["crane", "append", "--base", f"{changed}:1", "--new_layer", home / "top.tar"]
+    run(*append, "--new_tag", f"{changed}:2", env=environment)
+    equal(len(world.manifest("closed/crane-changed", "2")["layers"]), 2, "the number of layers")
+    run("crane", "export", f"{changed}:2", home / "all.tar", env=environment)
+    with tarfile.open(home / "all.tar") as archive:
+        check(archive.extractfile("top").read() == content, "the appended file differs")
+        check("file" in archive.getnames(), "the base's file is missing")
+    run("crane", "copy", "--all-tags", changed, f"{world.host}/other/crane-changed", env=environment)
+    equal(world.tags("other/crane-changed"), ["1", "2"], "the tags of the copy")
+    for tag in ("1", "2"):
+        equal(world.digest("other/crane-changed", tag), world.digest("closed/crane-changed", tag), f"the digest of {tag}")
+    run("crane", "validate", "--remote", f"{world.host}/other/crane-changed:2", env=environment)
+
+
+@suite.case("crane on an index of two platforms: digest of one, filter, copy, delete")
+def _(world):
+    home, environment = world.signed_in("crane")
+    repository = f"{world.host}/closed/crane-platforms"
+    digests = {}
+    for architecture in ("amd64", "arm64"):
+        target = f"{repository}:{architecture}"
+        world.crane_image(home, environment, target, 2_000)
+        run("crane", "mutate", "--set-platform", f"linux/{architecture}", "--tag", target, target, env=environment)
+        digests[architecture] = world.digest("closed/crane-platforms", architecture)
+    parts = [f"--manifest={repository}:{architecture}" for architecture in digests]
+    run("crane", "index", "append", *parts, "--tag", f"{repository}:both", env=environment)
+    one = run("crane", "digest", "--platform", "linux/arm64", f"{repository}:both", env=environment).strip()
+    equal(one, digests["arm64"], "the digest of one platform")
+    filtered = ["crane", "index", "filter", f"{repository}:both", "--platform", "linux/amd64"]
+    run(*filtered, "--tag", f"{repository}:filtered", env=environment)
+    held = world.manifest("closed/crane-platforms", "filtered")["manifests"]
+    equal([entry["digest"] for entry in held], [digests["amd64"]], "the entries of the filtered index")
+    run("crane", "copy", f"{repository}:both", f"{world.host}/other/crane-platforms:both", env=environment)
+    for digest in digests.values():
+        equal(world.digest("other/crane-platforms", digest), digest, "an image of the copied index")
+    whole = world.digest("closed/crane-platforms", "both")
+    run("crane", "delete", f"{repository}@{whole}", env=environment)
+    equal(world.tags("closed/crane-platforms"), ["amd64", "arm64", "filtered"], "the tags without the deleted index")
+    run("crane", "validate", "--remote", f"{repository}:arm64", env=environment)
+
+
+@suite.case("four clients push the same image at the same time: crane, oras, regctl and skopeo")
+def _(world):
+    home, environment = world.signed_in("crane", "oras", "regctl")
+    name = world.oci_layout("together", 4_000_000).removeprefix("oci:")
+    layout = name.removesuffix(":together")
+    # Under one name for all: crane takes a directory, and regctl its own scheme.
+    target = f"{world.host}/closed/together"
+    oras = ["oras", "cp", "--from-oci-layout", "--to-plain-http", name]
+    skopeo = ["skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", CREDENTIALS, f"oci:{name}"]
+    commands = [
+        [*oras, f"{target}:oras"],
+        [*skopeo, f"docker://{target}:skopeo"],
+        ["crane", "push", layout, f"{target}:crane"],
+        ["regctl", "image", "copy", f"ocidir://{name}", f"{target}:regctl"],
+    ]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda command: run(*command, env=environment), commands))
+    equal(world.tags("closed/together"), ["crane", "oras", "regctl", "skopeo"], "the tags")
+    index = json.loads((Path(layout) / "index.json").read_text())
+    for tag in ("crane", "oras", "regctl", "skopeo"):
+        equal(world.digest("closed/together", tag), index["manifests"][0]["digest"], f"the digest of {tag}")
+        run("crane", "validate", "--remote", f"{target}:{tag}", env=environment)
 
 
 @suite.case("a Python script with requests creates a project")

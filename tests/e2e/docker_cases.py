@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 
 from support.suite import Suite, check, equal, run
-from world import PASSWORD, noise, vfs
+from world import CREDENTIALS, noise, vfs
 
 suite = Suite("docker")
 
@@ -148,7 +148,7 @@ def _(world):
     check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
 
 
-@suite.case("two docker clients push images with shared layers at the same time")
+@suite.case("docker pushes four images with a shared layer at the same time")
 def _(world):
     docker = world.docker("dev")
     shared = noise(2_000_000)
@@ -166,23 +166,10 @@ def _(world):
 
 @suite.case("a multi-architecture index made by buildah is pulled by docker, podman and skopeo")
 def _(world):
-    home, environment = world.home()
-    storage = vfs(home)
-    insecure = ["--tls-verify=false", "--creds", f"dev:{PASSWORD}"]
     target = f"{world.host}/closed/multi:1"
-    (home / "context").mkdir()
-    run("buildah", *storage, "manifest", "create", "multi", env=environment)
-    for architecture in ("amd64", "arm64"):
-        (home / "context" / "which").write_bytes(architecture.encode() + noise(5_000))
-        (home / "context" / "Dockerfile").write_text("FROM scratch\nCOPY which /which\n")
-        run(
-            *["buildah", *storage, "bud", "--isolation", "chroot", "--arch", architecture],
-            *["--tag", f"single-{architecture}", home / "context"],
-            env=environment,
-        )
-        run("buildah", *storage, "manifest", "add", "multi", f"localhost/single-{architecture}", env=environment)
-    run("buildah", *storage, "manifest", "push", "--all", *insecure, "multi", f"docker://{target}", env=environment)
-
+    world.buildah_index(target)
+    home, environment = world.home()
+    storage, insecure = vfs(home), ["--tls-verify=false", "--creds", CREDENTIALS]
     raw = json.loads(run("skopeo", "inspect", "--raw", *insecure, f"docker://{target}", env=environment))
     equal(sorted(entry["platform"]["architecture"] for entry in raw["manifests"]), ["amd64", "arm64"], "platforms")
 
@@ -193,3 +180,30 @@ def _(world):
     run("podman", *storage, "pull", *insecure, "--arch", "arm64", target, env=environment)
     pulled = json.loads(run("podman", *storage, "image", "inspect", target, env=environment))
     equal(pulled[0]["Architecture"], "arm64", "what podman pulled")
+
+
+@suite.case("docker manifest create, annotate and push: docker pulls its own platform from the list")
+def _(world):
+    docker = world.docker("dev")
+    repository = f"{world.host}/closed/docker-manifest"
+    parts = {architecture: f"{repository}:{architecture}" for architecture in ("amd64", "arm64")}
+    for image in parts.values():
+        docker.build(image, [noise(3_000)])
+        docker("push", image)
+    together = f"{repository}:1"
+    docker("manifest", "create", "--insecure", together, *parts.values())
+    docker("manifest", "annotate", together, parts["arm64"], "--arch", "arm64", "--os", "linux")
+    docker("manifest", "push", "--insecure", together)
+    held = world.manifest("closed/docker-manifest", "1")
+    equal(held["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json", "the list's type")
+    wanted = {architecture: world.digest("closed/docker-manifest", architecture) for architecture in parts}
+    platforms = {entry["platform"]["architecture"]: entry["digest"] for entry in held["manifests"]}
+    equal(platforms, wanted, "the images by platform")
+    shown = world.artifact("closed/docker-manifest", "1")["references"]
+    equal(sorted(one["platform"]["architecture"] for one in shown), ["amd64", "arm64"], "the platforms by REST")
+    inspected = json.loads(docker("manifest", "inspect", "--insecure", together))
+    equal(len(inspected["manifests"]), 2, "the number of images docker shows")
+    own = docker.identity(parts["amd64"])
+    docker("rmi", *parts.values())
+    docker("pull", together)
+    equal(docker.identity(together), own, "the id of the image docker pulled")

@@ -96,6 +96,24 @@ class World:
         run("buildah", *storage, "push", f"localhost/{label}", layout, env=environment)
         return layout
 
+    def buildah_index(self, target):
+        """Pushes an index of two images, for amd64 and for arm64, made by buildah."""
+        home, environment = self.home()
+        storage = vfs(home)
+        (home / "context").mkdir()
+        run("buildah", *storage, "manifest", "create", "multi", env=environment)
+        for architecture in ("amd64", "arm64"):
+            (home / "context" / "which").write_bytes(architecture.encode() + noise(5_000))
+            (home / "context" / "Dockerfile").write_text("FROM scratch\nCOPY which /which\n")
+            run(
+                *["buildah", *storage, "bud", "--isolation", "chroot", "--arch", architecture],
+                *["--tag", f"single-{architecture}", home / "context"],
+                env=environment,
+            )
+            run("buildah", *storage, "manifest", "add", "multi", f"localhost/single-{architecture}", env=environment)
+        push = ["--all", "--tls-verify=false", "--creds", CREDENTIALS, "multi", f"docker://{target}"]
+        run("buildah", *storage, "manifest", "push", *push, env=environment)
+
     def client(self, name):
         return self.server.client(name, PASSWORD)
 
