@@ -41,8 +41,9 @@ conformance: setup build ## the distribution specification against a fresh serve
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py
 
-soak: setup build ## two hundred kills under load, then everything acknowledged is checked
+soak: setup build ## two hundred kills under load, then a layer of 5 GiB (needs 7 GiB below /tmp)
 	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
+	@tests/soak/large_layer.py
 
 deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked

@@ -138,6 +138,30 @@ def _(world):
     equal(world.digest("closed/parts", "latest"), None, "the digest of a tag of the deleted manifest")
 
 
+@suite.case("oras pushes an index of blobs, as older BuildKits export their cache, and a manifest of nearly 4 MiB")
+def _(world):
+    home, environment = world.signed_in("oras")
+    oras = oras_in(home, environment)
+    repository = f"{world.host}/closed/unusual"
+    blobs = {"layer": "application/vnd.oci.image.layer.v1.tar+gzip", "config": "application/vnd.buildkit.cacheconfig.v0"}
+    entries = []
+    for name, media_type in blobs.items():
+        (home / name).write_bytes(noise(5_000))
+        options = ["--descriptor", "--media-type", media_type]
+        entries.append(json.loads(oras("blob push", *options, repository, name)))
+    large = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "annotations": {"long": "x" * 4_100_000}}
+    documents = {"cache": {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, "large": large}
+    for tag, document in documents.items():
+        # Not as a program would write it, so that a registry that writes it anew is found out.
+        (home / tag).write_text(json.dumps(document, indent=3))
+        oras("manifest push", "--media-type", OCI_INDEX, f"{repository}:{tag}", tag)
+        oras("manifest fetch", "--output", home / "again", f"{repository}:{tag}")
+        check((home / "again").read_bytes() == (home / tag).read_bytes(), f"the manifest {tag} differs")
+        equal(world.manifest("closed/unusual", tag), document, f"the manifest {tag} in the registry")
+    for entry in entries:
+        oras("blob fetch", "--output", home / "again", f"{repository}@{entry['digest']}")
+
+
 def chart(directory, name, version, extra="", values="greeting: hello\n"):
     """A chart of one template, which shows the value `greeting`."""
     (directory / name / "templates").mkdir(parents=True)

@@ -77,7 +77,7 @@ def _(world):
         [layer] = world.manifest("closed/chunked", "1")["layers"]
         position = layer["annotations"]["io.containers.zstd-chunked.manifest-position"]
         equal(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd", "the layer's type")
-        check(0 < int(position.split(":")[0]) < layer["size"], f"the index of the files is not in the layer: {position}")
+        check(0 < int(position.split(":")[0]) < layer["size"], f"the layer's index is not in the layer: {position}")
         run("podman", "rmi", image, env=environment)
         run("podman", "pull", *options, image, env=environment)
 
@@ -317,7 +317,8 @@ def _(world):
     options = ["--label", "made=here", "--env", "WHERE=quay", "--entrypoint", "/file", "--annotation", "note=mine"]
     run("crane", "mutate", *options, "--tag", f"{changed}:1", base, env=environment)
     held = json.loads(run("crane", "config", f"{changed}:1", env=environment))["config"]
-    equal((held["Labels"], held["Env"], held["Entrypoint"]), ({"made": "here"}, ["WHERE=quay"], ["/file"]), "the config")
+    changes = (held["Labels"], held["Env"], held["Entrypoint"])
+    equal(changes, ({"made": "here"}, ["WHERE=quay"], ["/file"]), "the configuration")
     equal(world.manifest("closed/crane-changed", "1")["annotations"], {"note": "mine"}, "the annotations")
     content = noise(4_000)
     (home / "top.tar").write_bytes(tar({"top": content}))
@@ -331,7 +332,8 @@ def _(world):
     run("crane", "copy", "--all-tags", changed, f"{world.host}/other/crane-changed", env=environment)
     equal(world.tags("other/crane-changed"), ["1", "2"], "the tags of the copy")
     for tag in ("1", "2"):
-        equal(world.digest("other/crane-changed", tag), world.digest("closed/crane-changed", tag), f"the digest of {tag}")
+        digest = world.digest("closed/crane-changed", tag)
+        equal(world.digest("other/crane-changed", tag), digest, f"the digest of the copy of {tag}")
     run("crane", "validate", "--remote", f"{world.host}/other/crane-changed:2", env=environment)
 
 

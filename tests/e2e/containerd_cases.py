@@ -64,7 +64,7 @@ def _(world):
         dump = node.pull(image, "--http-dump")
         equal(node.digest(image), digest, "the digest containerd recorded")
         check("POST /service/token" in dump, "containerd did not ask for its token by POST")
-        check("Content-Encoding" not in dump, "an answer was encoded on the way, though its digest is of the plain bytes")
+        check("Content-Encoding" not in dump, "an answer was encoded, so that its bytes do not fit its digest")
         node.remove(image)
         by_digest = f"{world.host}/closed/node@{digest}"
         node.pull(by_digest, credentials=f"guest:{PASSWORD}")

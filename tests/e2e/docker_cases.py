@@ -1,5 +1,6 @@
 """Docker: login, push, pull, refusals and their messages, mounts, indexes."""
 
+import base64
 import concurrent.futures
 import json
 
@@ -83,6 +84,22 @@ def _(world):
     equal(text.count("Mounted from closed/origin"), 2, f"mounted layers, in:\n{text}\nthat number")
     docker("rmi", source, target)
     docker("pull", target)
+
+
+@suite.case("docker login is kept as a token, not as the password; docker pull refuses what is no image")
+def _(world):
+    docker = world.docker("dev")
+    kept = json.loads((docker.home / ".docker" / "config.json").read_text())["auths"][world.host]
+    check(kept.get("identitytoken"), "docker kept no token")
+    name, _, password = base64.b64decode(kept.get("auth", "")).partition(b":")
+    equal((name, password), (b"dev", b""), "the name and the password that docker kept")
+    home, environment = world.signed_in("oras")
+    (home / "config.json").write_text("{}")
+    (home / "chart").write_bytes(noise(1_000))
+    image = f"{world.host}/closed/no-image:1"
+    config = "config.json:application/vnd.cncf.helm.config.v1+json"
+    run("oras", "push", "--plain-http", "--config", config, image, "chart", env=environment, cwd=home)
+    contains(docker("pull", image, expect=None), "application/vnd.cncf.helm.config.v1+json")
 
 
 @suite.case("docker pull of a public image without login; push there is refused")

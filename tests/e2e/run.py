@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Real clients against a fresh `hythe serve`: Docker, containerd, podman, skopeo, buildah, crane, oras, helm,
-regctl, cosign, notation, a Python script, an upload cut in the middle, and a second registry that trusts Hythe's tokens.
+regctl, cosign, notation, a Python script, a line that breaks, and a second registry that trusts Hythe's tokens.
 
 Everything runs on 127.0.0.1 in a temporary directory and is stopped by its own process id. Needs root, because of the
 Docker engine.
@@ -25,7 +25,8 @@ from support.docker import Engine  # noqa: E402
 from support.server import PATH, Hythe, remove, work_directory  # noqa: E402
 from world import World  # noqa: E402
 
-PROGRAMS = "dockerd docker containerd ctr podman skopeo buildah docker-registry crane oras helm regctl cosign notation".split()
+PROGRAMS = "dockerd docker containerd ctr podman skopeo buildah docker-registry".split()
+PROGRAMS += "crane oras helm regctl cosign notation".split()
 
 # The last looks at the log of all the others.
 SUITES = [

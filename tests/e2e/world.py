@@ -1,4 +1,4 @@
-"""What the cases share: one server, one engine, three projects, people with different rights, and how clients sign in."""
+"""What the cases share: one server, one engine, three projects, people with different rights, clients signed in."""
 
 import itertools
 import json
