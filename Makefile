@@ -25,7 +25,39 @@ build: ## the debug build of the program
 test: ## every check there is: format, lints, tests, conformance, real clients
 	@scripts/test.sh
 
-setup: image ## serve from containers on port 8080, in the background (PROFILE=single, SCALE=registry=3)
+setup: ## install what the tests need, and nothing that is there
+	@scripts/setup.sh test
+
+fmt: ## format the code
+	@cargo fmt --all
+
+check: ## format and lints, without running anything
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+conformance: setup build ## the distribution specification against a fresh server
+	@tests/conformance/run.py
+
+e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
+	@tests/e2e/run.py
+
+soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
+	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
+	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
+	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
+	@tests/soak/large_layer.py
+
+deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked
+	@cargo deny --locked check bans licenses sources
+
+sqlx: ## after a change to a query or a migration: write .sqlx anew
+	@scripts/sqlx-prepare.sh
+
+image: ## the container image, as hythe:local
+	@docker build --file deploy/docker/Dockerfile --tag hythe:local .
+
+up: image ## serve from containers on port 8080, in the background (PROFILE=single, SCALE=registry=3)
 	@scripts/compose.sh up
 
 down: ## stop that; the data stays in its volumes

@@ -24,6 +24,7 @@ have git                                        git
 /usr/bin/python3 -c "import requests"           python3-requests
 /usr/bin/python3 -c "import ensurepip"          python3-venv
 have dockerd                                    docker.io
+have containerd && have ctr                     containerd
 have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
