@@ -411,6 +411,7 @@ mod tests {
         let known: Vec<&str> = merged.keys().collect();
         for (section, fields) in [
             ("http", fields::<serve::Config>()),
+            ("http.limits", fields::<serve::Limits>()),
             ("database", fields::<database::Config>()),
             ("database.embedded", fields::<database::EmbeddedConfig>()),
             ("storage", fields::<Storage>()),
