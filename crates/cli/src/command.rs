@@ -4,6 +4,7 @@
 
 mod admin;
 mod config;
+mod gateway;
 mod keys;
 mod migrate;
 mod password;
@@ -44,6 +45,8 @@ struct Line {
 enum Command {
     /// Run every service in this process, with an embedded PostgreSQL unless database.url is set.
     Serve(ServeLine),
+    /// Run the entrance in front of other roles: paths to services, without a database.
+    Gateway(ServeLine),
     /// Bring the database schema up to date and end.
     Migrate(Common),
     /// Look at the configuration without starting anything.
@@ -115,6 +118,10 @@ fn run(command: Command) -> Result<Exit, Failure> {
             let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
             let loaded = load(&flags)?;
             in_runtime(serve::run(loaded, &crate::Role::ALL_IN_ONE))
+        }
+        Command::Gateway(line) => {
+            let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
+            in_runtime(gateway::run(load(&flags)?))
         }
         Command::Migrate(common) => {
             let loaded = common.load()?;

@@ -56,6 +56,7 @@ pub struct Settings {
     pub tenancy: tenancy::Config,
     pub catalog: catalog::Config,
     pub registry: registry::Config,
+    pub gateway: gateway::Config,
 }
 
 /// The `storage` section.
@@ -215,6 +216,7 @@ fn typed(merged: &Merged, environment: &Environment, problems: &mut Vec<Problem>
     let tenancy = merged.section("tenancy", problems);
     let catalog = merged.section("catalog", problems);
     let registry = merged.section("registry", problems);
+    let gateway = merged.section("gateway", problems);
     let data_dir = match data_dir?.or_else(|| environment.default_data_dir()) {
         Some(data_dir) => data_dir,
         None => {
@@ -248,6 +250,7 @@ fn typed(merged: &Merged, environment: &Environment, problems: &mut Vec<Problem>
         tenancy: tenancy?,
         catalog: catalog?,
         registry: registry?,
+        gateway: gateway?,
     })
 }
 
@@ -423,6 +426,8 @@ mod tests {
             ("tenancy", fields::<tenancy::Config>()),
             ("catalog", fields::<catalog::Config>()),
             ("registry", fields::<registry::Config>()),
+            ("gateway", fields::<gateway::Config>()),
+            ("gateway.upstreams", fields::<gateway::Upstreams>()),
         ] {
             assert!(!fields.is_empty(), "{section}");
             for field in fields {

@@ -62,7 +62,8 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
             wrong(key, format!("{value} is not between {low} and {high}"));
         }
     }
-    for problem in settings.identity.problems().into_iter().chain(settings.worker.problems()) {
+    let problems_of_sections = settings.identity.problems().into_iter();
+    for problem in problems_of_sections.chain(settings.worker.problems()).chain(settings.gateway.problems()) {
         match problem.split_once(": ") {
             Some((key, message)) => wrong(key, message.to_owned()),
             None => wrong("", problem),
