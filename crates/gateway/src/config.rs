@@ -23,8 +23,8 @@ pub struct Config {
     pub health_interval_seconds: u64,
     /// What is asked of an upstream; any answer below 500 is good.
     pub health_path: String,
-    /// The port that is asked, when it is not the upstream's own.
-    pub health_port: Option<u16>,
+    /// The port that is asked; 0 is the upstream's own.
+    pub health_port: u16,
 }
 
 /// Base addresses of the processes of each service.

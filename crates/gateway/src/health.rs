@@ -63,7 +63,10 @@ async fn look(group: &Group, upstream: &Upstream, config: &Config) {
 
 async fn ask(upstream: &Upstream, config: &Config) -> Result<(), String> {
     let address = &upstream.address;
-    let port = config.health_port.unwrap_or(address.port);
+    let port = match config.health_port {
+        0 => address.port,
+        port => port,
+    };
     let mut connection: pool::Connection =
         connect(address, port, LOOK_TIMEOUT).await.map_err(|error| error.to_string())?;
     let mut request = Request::new(Outgoing::Nothing);
