@@ -138,16 +138,18 @@ impl Uploads {
     /// ended after that moment.
     pub async fn opened_at(
         &self,
-        actor_id: i64,
+        actor: &identity::Principal,
         repository: &oci::RepositoryName,
         id: Uuid,
     ) -> Result<Option<chrono::DateTime<chrono::Utc>>, Error> {
+        let Some((kind, number)) = actor.account() else { return Ok(None) };
         Ok(sqlx::query_scalar!(
             "select created_at from catalog.upload_sessions
-             where id = $1 and path = $2 and actor_kind = 'user' and actor_id = $3",
+             where id = $1 and path = $2 and actor_kind = $3 and actor_id = $4",
             id,
             repository.as_str(),
-            actor_id
+            kind,
+            number
         )
         .fetch_optional(self.database.pool())
         .await?)
@@ -487,10 +489,7 @@ impl Uploads {
 /// The account a session belongs to. Id 0 is nobody: an anonymous caller never gets a push proof, and if one
 /// ever did, it would share sessions with nobody who has a name.
 fn actor(push: &Push) -> (&'static str, i64) {
-    match push.caller.user() {
-        Some(user) => ("user", user.id.0),
-        None => ("anonymous", 0),
-    }
+    push.caller.principal.account().unwrap_or(("anonymous", 0))
 }
 
 fn store_error(id: Uuid, err: AppendError) -> Error {

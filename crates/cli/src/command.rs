@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::Role;
 use crate::exit::{Exit, Failure};
 use crate::settings::{self, Flags, Loaded};
 
@@ -43,8 +44,16 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every service in this process, with an embedded PostgreSQL unless database.url is set.
+    /// Run every service in one process; with its own PostgreSQL unless database.url is set.
     Serve(ServeLine),
+    /// Run only /v2, the distribution endpoints. Needs database.url, as all single roles do.
+    Registry(ServeLine),
+    /// Run only /service, the token service.
+    Auth(ServeLine),
+    /// Run only /api/v2.0, the REST API of projects and people.
+    Projects(ServeLine),
+    /// Run only the background jobs.
+    Worker(ServeLine),
     /// Run the entrance in front of other roles: paths to services, without a database.
     Gateway(ServeLine),
     /// Bring the database schema up to date and end.
@@ -85,6 +94,12 @@ struct ServeLine {
     ops_listen: Option<String>,
 }
 
+impl ServeLine {
+    fn flags(&self) -> Flags {
+        Flags { listen: self.listen.clone(), ops_listen: self.ops_listen.clone(), ..self.common.flags() }
+    }
+}
+
 impl Common {
     fn flags(&self) -> Flags {
         Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), ..Flags::default() }
@@ -114,15 +129,12 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(line) => {
-            let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
-            let loaded = load(&flags)?;
-            in_runtime(serve::run(loaded, &crate::Role::ALL_IN_ONE))
-        }
-        Command::Gateway(line) => {
-            let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
-            in_runtime(gateway::run(load(&flags)?))
-        }
+        Command::Serve(line) => run_roles(line, &Role::ALL_IN_ONE),
+        Command::Registry(line) => run_roles(line, &[Role::Registry]),
+        Command::Auth(line) => run_roles(line, &[Role::Auth]),
+        Command::Projects(line) => run_roles(line, &[Role::Projects]),
+        Command::Worker(line) => run_roles(line, &[Role::Worker]),
+        Command::Gateway(line) => in_runtime(gateway::run(load(&line.flags())?)),
         Command::Migrate(common) => {
             let loaded = common.load()?;
             in_runtime(migrate::run(loaded))
@@ -132,6 +144,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Version(version) => version::run(&version),
     }
+}
+
+fn run_roles(line: ServeLine, roles: &[Role]) -> Result<Exit, Failure> {
+    let loaded = load(&line.flags())?;
+    in_runtime(serve::run(loaded, roles))
 }
 
 /// The main runtime: owns the database connections, timers and background work of the process.

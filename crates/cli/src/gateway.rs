@@ -47,8 +47,9 @@ impl Entrance {
         let Settings { gateway, http, .. } = settings;
         let drain_delay = Duration::from_millis(http.drain_delay_ms);
         let gateway = Gateway::new(&SERVICES, gateway, http).map_err(|error| {
-            Failure::new(Exit::Configuration, error)
-                .remedy("HYTHE_GATEWAY__UPSTREAMS__REGISTRY=http://registry:8080, and so for auth and projects")
+            Failure::new(Exit::Configuration, error).remedy(
+                "HYTHE_GATEWAY__UPSTREAMS__REGISTRY=http://registry:8080, and so for auth and projects",
+            )
         })?;
         let metrics = Metrics::install().map_err(|error| Failure::new(Exit::Failed, error))?;
         metrics::gauge!("hythe_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -63,16 +64,7 @@ impl Entrance {
         background.spawn("upstreams", gateway.clone().watch(flush.clone()));
         health.start(vec![gateway.check()]).await;
         let server = tokio::spawn(gateway.run(listeners.public, shutdown.clone()));
-        Ok(Self {
-            public,
-            operations,
-            shutdown,
-            drain_delay,
-            server,
-            operations_server,
-            background,
-            flush,
-        })
+        Ok(Self { public, operations, shutdown, drain_delay, server, operations_server, background, flush })
     }
 
     /// Serves until shutdown begins, then ends in order: requests, looks at upstreams, operations listener.

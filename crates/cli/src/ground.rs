@@ -1,5 +1,5 @@
-//! Where a command finds its database: the one that is configured, the embedded server of a running
-//! `hythe serve`, or the embedded server started here.
+//! Where a process finds its database and master key: a database that is configured, the embedded server of a
+//! running `hythe serve`, or the embedded server started here.
 //!
 //! Every path ends with the schema at this binary's version. Nothing here creates an installation unless it is
 //! asked to: a mistyped data directory must not look like an empty registry.
@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use database::embedded::{self, Embedded};
-use sealed::Secret;
+use database::{Clock, Database};
+use sealed::{Keyring, Secret};
 
 use crate::data_dir::{self, DataDir, read_master_key};
 use crate::exit::{Exit, Failure};
@@ -36,30 +37,75 @@ struct Held {
 impl Found {
     /// Stops what was started. The pool must be closed before.
     pub async fn release(self) {
-        if let Some(embedded) = self.held.embedded {
-            embedded.stop().await;
-        }
+        stop(self.held).await;
+    }
+}
+
+async fn stop(held: Held) {
+    if let Some(embedded) = held.embedded {
+        embedded.stop().await;
     }
 }
 
 /// For `hythe serve`: takes the data directory, makes what is missing, and waits for a database of one's own.
 pub async fn take(settings: &Settings) -> Result<Found, Failure> {
     let data_dir = DataDir::open(&settings.data_dir).map_err(data_dir_failure)?;
-    let blobs = settings.blob_root();
-    data_dir::private_directory(&blobs).map_err(data_dir_failure)?;
-    let master_key = data_dir.master_key(&settings.master_key_file()).map_err(data_dir_failure)?;
-    let mut held = Held { embedded: None, _data_dir: Some(data_dir) };
-    let (url, owner_url) = match &settings.database.url {
-        Some(url) => (url.clone(), owner_url(settings, url)),
+    let (url, owner_url, embedded) = match &settings.database.url {
+        Some(url) => (url.clone(), owner_url(settings, url), None),
         None => {
             let embedded = start_embedded(settings).await?;
-            let urls = (embedded.url(), embedded.owner_url());
-            held.embedded = Some(embedded);
-            urls
+            (embedded.url(), embedded.owner_url(), Some(embedded))
         }
     };
-    let migrated = migrate_patiently(&url, &owner_url).await?;
-    Ok(Found { url, master_key, migrated, held })
+    let prepared = prepare(settings, &data_dir, &url, &owner_url).await;
+    let held = Held { embedded, _data_dir: Some(data_dir) };
+    match prepared {
+        Ok((master_key, migrated)) => Ok(Found { url, master_key, migrated, held }),
+        Err(failure) => {
+            stop(held).await;
+            Err(failure)
+        }
+    }
+}
+
+/// For a process with single roles: the database is somebody else's, the data directory is shared.
+pub async fn join(settings: &Settings) -> Result<Found, Failure> {
+    let Some(url) = settings.database.url.clone() else {
+        return Err(Failure::text(Exit::Configuration, "database.url is not set").remedy(
+            "set database.url, or HYTHE_DATABASE__URL, to the PostgreSQL that all processes share; only `hythe serve` brings its own",
+        ));
+    };
+    let data_dir = DataDir::share(&settings.data_dir).map_err(data_dir_failure)?;
+    let (master_key, migrated) = prepare(settings, &data_dir, &url, &owner_url(settings, &url)).await?;
+    Ok(Found { url, master_key, migrated, held: Held { embedded: None, _data_dir: Some(data_dir) } })
+}
+
+/// Brings the schema up to date and reads the master key, which a new installation gets here.
+async fn prepare(
+    settings: &Settings,
+    data_dir: &DataDir,
+    url: &str,
+    owner_url: &str,
+) -> Result<(Secret, usize), Failure> {
+    data_dir::private_directory(&settings.blob_root()).map_err(data_dir_failure)?;
+    let migrated = migrate_patiently(url, owner_url).await?;
+    let file = settings.master_key_file();
+    let fresh = !file.exists() && is_fresh(settings, url).await?;
+    let master_key = data_dir.master_key(&file, fresh).map_err(data_dir_failure)?;
+    Ok((master_key, migrated))
+}
+
+async fn is_fresh(settings: &Settings, url: &str) -> Result<bool, Failure> {
+    let asked = async {
+        let config = database::Config { pool_max: 1, ..settings.database.clone() };
+        let database = Database::connect(url, &config, Clock::system()).await?;
+        let first = Keyring::is_first(&database).await;
+        database.close().await;
+        Ok::<_, anyhow::Error>(first?)
+    };
+    asked.await.map_err(|error| {
+        Failure::new(Exit::Unreachable, error.context("the database cannot be asked for its master key"))
+    })
 }
 
 /// For commands beside or without a running `hythe serve`. Fails when there is no installation.

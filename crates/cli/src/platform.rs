@@ -91,7 +91,10 @@ impl Platform {
         let operations_server =
             listeners.operations.map(|listener| serve_operations(listener, &health, &metrics, &shutdown));
 
-        let found = ground::take(&settings).await?;
+        let found = match roles == Role::ALL_IN_ONE {
+            true => ground::take(&settings).await?,
+            false => ground::join(&settings).await?,
+        };
         let ground = Ground {
             database_url: found.url.clone(),
             master_key: sealed::Secret::new(found.master_key.expose().to_vec()),
@@ -99,7 +102,10 @@ impl Platform {
         };
         let prepared = async {
             let domains = assemble::domains(&settings, ground).await?;
-            let notice = first_start::prepare(&domains, &settings.data_dir).await?;
+            let notice = match roles.contains(&Role::Projects) {
+                true => first_start::prepare(&domains, &settings.data_dir).await?,
+                false => None,
+            };
             let worker = match roles.contains(&Role::Worker) {
                 true => Some(assemble::worker(&domains, &settings)?),
                 false => None,
@@ -117,7 +123,15 @@ impl Platform {
         let flush = CancellationToken::new();
         let drain_delay = Duration::from_millis(settings.http.drain_delay_ms);
         let mut background = Background::new(shutdown.clone(), drain_delay);
-        spawn_all(&mut background, &domains, &settings, metrics, &flush);
+        spawn_all(&mut background, &domains, metrics, &flush);
+        if roles.contains(&Role::Projects) {
+            let watch = first_start::watch_admin_password(
+                domains.identity.clone(),
+                settings.data_dir.clone(),
+                flush.clone(),
+            );
+            background.spawn("administrator's password", watch);
+        }
         if let Some(worker) = worker {
             background.spawn("worker", worker.run(shutdown.stopping()));
         }
@@ -127,7 +141,7 @@ impl Platform {
             let shutdown = shutdown.clone();
             async move { serve::run(listeners.public, mounts, &config, shutdown).await }
         });
-        health.start(checks(&domains)).await;
+        health.start(checks(roles, &domains)).await;
         Ok(Self {
             public,
             operations,
@@ -194,13 +208,7 @@ pub(crate) fn serve_operations(
 
 /// The tasks every process has, whatever its roles. They outlive the listeners, because requests in flight
 /// still fill what they write.
-fn spawn_all(
-    background: &mut Background,
-    domains: &Domains,
-    settings: &Settings,
-    metrics: Metrics,
-    flush: &CancellationToken,
-) {
+fn spawn_all(background: &mut Background, domains: &Domains, metrics: Metrics, flush: &CancellationToken) {
     let identity = domains.identity.clone();
     let until = flush.clone();
     background.spawn("identity", async move { identity.run(until).await });
@@ -215,10 +223,6 @@ fn spawn_all(
 
     background.spawn("metrics", metrics.run(flush.clone()));
     background.spawn("gauges", gauges(domains.clone(), flush.clone()));
-    background.spawn(
-        "administrator's password",
-        first_start::watch_admin_password(domains.identity.clone(), settings.data_dir.clone(), flush.clone()),
-    );
 }
 
 /// Figures that nobody counts as they happen.
@@ -238,11 +242,11 @@ async fn gauges(domains: Domains, shutdown: CancellationToken) {
 }
 
 /// What this process cannot serve without.
-fn checks(domains: &Domains) -> Vec<Check> {
+fn checks(roles: &[Role], domains: &Domains) -> Vec<Check> {
     let database = domains.database.clone();
     let schema = domains.database.clone();
     let store = domains.store.clone();
-    vec![
+    let mut checks = vec![
         Check::new("database", move || {
             let database = database.clone();
             async move { database.ping().await.map_err(|error| chain(&error)) }
@@ -257,7 +261,9 @@ fn checks(domains: &Domains) -> Vec<Check> {
                 }
             }
         }),
-        Check::new("storage", move || {
+    ];
+    if roles.iter().any(|role| role.uses_store()) {
+        checks.push(Check::new("storage", move || {
             let store = store.clone();
             async move {
                 match store.probe().await {
@@ -266,8 +272,9 @@ fn checks(domains: &Domains) -> Vec<Check> {
                     Err(error) => Err(chain(&error)),
                 }
             }
-        }),
-    ]
+        }));
+    }
+    checks
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -13,13 +13,21 @@ impl Role {
     /// What `hythe serve` runs.
     pub const ALL_IN_ONE: [Role; 4] = [Role::Registry, Role::Auth, Role::Projects, Role::Worker];
 
-    /// The name of the crate, the section and, one day, the subcommand.
+    /// The name of the crate, the section and the subcommand.
     pub fn name(self) -> &'static str {
         match self {
             Role::Registry => "registry",
             Role::Auth => "auth",
             Role::Projects => "projects",
             Role::Worker => "worker",
+        }
+    }
+
+    /// Whether it reads or writes blobs.
+    pub fn uses_store(self) -> bool {
+        match self {
+            Role::Registry | Role::Projects | Role::Worker => true,
+            Role::Auth => false,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The start-up configuration: embedded defaults, then one file, then the environment, then flags.
+//! The start-up configuration: embedded defaults, then one file, then `REGISTRY_…` variables, then `HYTHE_…`
+//! variables, then flags.
 //!
 //! The only place that reads the environment and the only place that knows the order. Every problem is
 //! reported, with its file and line or the name of the variable, before anything starts. Defaults exist only
@@ -7,6 +8,7 @@
 //! Values of secret keys leave this module only inside the typed sections; what is shown is masked.
 
 mod check;
+mod compat;
 mod describe;
 mod merge;
 mod tree;
@@ -153,6 +155,8 @@ impl std::error::Error for Problems {}
 pub struct Loaded {
     pub settings: Settings,
     pub merged: Merged,
+    /// What was set and has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// Reads the configuration of this process.
@@ -163,10 +167,12 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
 /// The same with a given environment, for tests.
 pub fn load_from(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
+    let mut warnings = Vec::new();
     let mut merged = Merged::defaults();
     if let Some((path, text)) = read_file(flags, environment, &mut problems) {
         merged.add_file(&path, &text, &mut problems);
     }
+    merged.add_registry_environment(environment, &mut problems, &mut warnings);
     merged.add_environment(environment, &mut problems);
     merged.add_flags(flags);
     let settings = typed(&merged, environment, &mut problems);
@@ -174,7 +180,7 @@ pub fn load_from(flags: &Flags, environment: &Environment) -> Result<Loaded, Pro
         check::check(settings, &merged, &mut problems);
     }
     match settings {
-        Some(settings) if problems.is_empty() => Ok(Loaded { settings, merged }),
+        Some(settings) if problems.is_empty() => Ok(Loaded { settings, merged, warnings }),
         _ => Err(Problems(problems)),
     }
 }
@@ -268,7 +274,11 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, _)| name.starts_with(PREFIX) || name == "XDG_DATA_HOME" || name == "HOME")
+            .filter(|(name, _)| {
+                [PREFIX, compat::PREFIX].iter().any(|prefix| name.starts_with(prefix))
+                    || name == "XDG_DATA_HOME"
+                    || name == "HOME"
+            })
             .filter(|(name, _)| name != ADMIN_PASSWORD && name != ADMIN_PASSWORD_FILE)
             .collect();
         Self { variables, reads_default_file: true, is_root: nix::unistd::Uid::effective().is_root() }
@@ -303,6 +313,11 @@ impl Environment {
             None => self.path("HOME")?.join(".local/share"),
         };
         Some(base.join("hythe"))
+    }
+
+    /// Variables that may be the distribution registry's, by name without their prefix.
+    fn registry_settings(&self) -> impl Iterator<Item = (&str, &OsString)> {
+        self.variables.iter().filter_map(|(name, value)| Some((name.strip_prefix(compat::PREFIX)?, value)))
     }
 
     /// Variables that set keys, by name without the prefix: those with a section (`HTTP__ADDR`) and
@@ -527,6 +542,28 @@ mod tests {
         assert_eq!(problems("", &twice).len(), 1);
         let wrong = problems("", &Environment::of([("HYTHE_DATABASE__URL_FILE", "/nowhere/x")]));
         assert!(wrong[0].starts_with("HYTHE_DATABASE__URL_FILE: "), "{wrong:?}");
+    }
+
+    #[test]
+    fn variables_of_the_distribution_registry_lie_between_file_and_own_variables() {
+        let environment = Environment::of([
+            ("REGISTRY_HTTP_ADDR", ":5000"),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
+            ("HYTHE_REGISTRY__DELETE_ENABLED", "true"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+            ("REGISTRY_HTTP_SECRET", "not shown"),
+            ("REGISTRY_PORT_5000_TCP", "tcp://10.0.0.1:5000"),
+        ]);
+        let loaded = load_text("http:\n  addr: 127.0.0.1:1\n", &environment)
+            .map_err(|problems| problems.to_string())
+            .unwrap();
+        assert_eq!(loaded.settings.http.addr, "0.0.0.0:5000");
+        assert!(loaded.settings.registry.delete_enabled);
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].starts_with("REGISTRY_AUTH_HTPASSWD_PATH has no effect: "));
+        assert!(loaded.merged.render(true).contains("# REGISTRY_HTTP_ADDR"));
+        let wrong = problems("", &Environment::of([("REGISTRY_HTTP_ADDR", "nowhere")]));
+        assert!(wrong[0].starts_with("REGISTRY_HTTP_ADDR: http.addr"), "{wrong:?}");
     }
 
     #[test]

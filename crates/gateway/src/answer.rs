@@ -58,7 +58,9 @@ impl Own {
 
     pub(crate) fn outage(outage: Outage) -> Self {
         let (status, message) = match outage {
-            Outage::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "the service is not available right now"),
+            Outage::Unreachable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the service is not available right now")
+            }
             Outage::Broken => (StatusCode::BAD_GATEWAY, "the service did not answer"),
             Outage::Silent => (StatusCode::GATEWAY_TIMEOUT, "the service did not answer in time"),
         };

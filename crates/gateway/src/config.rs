@@ -51,9 +51,8 @@ impl Upstreams {
 
     /// The parsed addresses of `service`.
     pub(crate) fn addresses(&self, service: &'static str) -> Result<Vec<Address>, Error> {
-        let parse = |url: &String| {
-            Address::parse(url).ok_or_else(|| Error::Upstream { service, url: url.clone() })
-        };
+        let parse =
+            |url: &String| Address::parse(url).ok_or_else(|| Error::Upstream { service, url: url.clone() });
         self.of(service).iter().map(parse).collect()
     }
 }
@@ -82,7 +81,8 @@ impl Config {
         let path_fine = self.health_path.starts_with('/')
             && self.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
         if !path_fine {
-            problems.push(format!("gateway.health_path: {:?} is not a path such as /readyz", self.health_path));
+            problems
+                .push(format!("gateway.health_path: {:?} is not a path such as /readyz", self.health_path));
         }
         problems
     }

@@ -64,9 +64,8 @@ impl Gateway {
                 continue;
             }
             let idle_max = Duration::from_secs(config.pool_idle_seconds);
-            let upstream = |address| {
-                Arc::new(Upstream::new(address, Pool::new(config.pool_connections_max, idle_max)))
-            };
+            let upstream =
+                |address| Arc::new(Upstream::new(address, Pool::new(config.pool_connections_max, idle_max)));
             let upstreams = addresses.into_iter().map(upstream).collect();
             groups.push((*service, Arc::new(Group::new(service.name, upstreams))));
         }
@@ -92,7 +91,8 @@ impl Gateway {
     /// Looks after the upstreams until shutdown.
     pub async fn watch(self, shutdown: CancellationToken) {
         let groups = self.shared.groups.iter();
-        let all = groups.map(|group| health::watch(group.clone(), self.shared.config.clone(), shutdown.clone()));
+        let all =
+            groups.map(|group| health::watch(group.clone(), self.shared.config.clone(), shutdown.clone()));
         futures_util::future::join_all(all).await;
     }
 
@@ -271,7 +271,13 @@ impl Gateway {
             return;
         }
         visit.upstream.failed(failed.outage == Outage::Unreachable);
-        tracing::warn!(service = group.name, upstream, reason, error, "an upstream failed a request: {error}");
+        tracing::warn!(
+            service = group.name,
+            upstream,
+            reason,
+            error,
+            "an upstream failed a request: {error}"
+        );
     }
 
     fn passing(

@@ -152,7 +152,8 @@ mod tests {
                 "x-request-id: id-1",
             ]
         );
-        let mut answer = headers(&[("connection", "x-hop"), ("x-hop", "1"), ("transfer-encoding", "chunked")]);
+        let mut answer =
+            headers(&[("connection", "x-hop"), ("x-hop", "1"), ("transfer-encoding", "chunked")]);
         clean_answer(&mut answer, &RequestId::choose(std::iter::once(b"id-1".as_slice())));
         assert_eq!(answer.len(), 1);
         assert_eq!(answer[REQUEST_ID], "id-1");

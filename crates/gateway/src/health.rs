@@ -21,8 +21,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// Looks at every upstream of `group` until shutdown.
 pub(crate) async fn watch(group: Arc<Group>, config: Config, shutdown: CancellationToken) {
     let looks = config.health_interval_seconds > 0;
-    let interval =
-        if looks { Duration::from_secs(config.health_interval_seconds) } else { SWEEP_INTERVAL };
+    let interval = if looks { Duration::from_secs(config.health_interval_seconds) } else { SWEEP_INTERVAL };
     loop {
         let round = async {
             for upstream in &group.upstreams {
@@ -50,7 +49,12 @@ async fn look(group: &Group, upstream: &Upstream, config: &Config) {
     let address = upstream.address.authority();
     match outcome {
         Err(error) if changed => {
-            tracing::warn!(service = group.name, upstream = address, error, "an upstream is not healthy: {error}");
+            tracing::warn!(
+                service = group.name,
+                upstream = address,
+                error,
+                "an upstream is not healthy: {error}"
+            );
         }
         Ok(()) if changed => {
             tracing::info!(service = group.name, upstream = address, "an upstream is healthy again");

@@ -29,8 +29,7 @@ impl Gateway {
         let local = listener.local_addr()?;
         let http = &self.shared.http;
         let places = Arc::new(Semaphore::new(http.limits.connections(DESCRIPTORS)));
-        let admission =
-            Admission::new(http.limits.connections_per_address_max, self.shared.trusted.clone());
+        let admission = Admission::new(http.limits.connections_per_address_max, self.shared.trusted.clone());
         let rules = Rules::new(&http.limits, Duration::from_secs(http.linger_timeout_seconds), true);
         let stopping = shutdown.stopping();
         let connections = TaskTracker::new();

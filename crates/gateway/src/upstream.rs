@@ -191,9 +191,16 @@ mod tests {
         ] {
             assert_eq!(Address::parse(url).unwrap().authority(), authority);
         }
-        for url in
-            ["registry:8080", "https://x", "http://", "http://x:y", "http://x/y", "http://u@x", "http://[x]", "http://x:0"]
-        {
+        for url in [
+            "registry:8080",
+            "https://x",
+            "http://",
+            "http://x:y",
+            "http://x/y",
+            "http://u@x",
+            "http://[x]",
+            "http://x:0",
+        ] {
             assert_eq!(Address::parse(url), None, "{url}");
         }
     }

@@ -8,7 +8,7 @@ use database::list;
 
 use crate::Identity;
 use crate::error::Error;
-use crate::principal::{Caller, User, UserId};
+use crate::principal::{Caller, Principal, User, UserId};
 use crate::users::{Account, FIRST};
 
 static COLUMNS: list::Columns = list::Columns::new(
@@ -111,5 +111,27 @@ impl Identity {
             sysadmin: row.sysadmin,
             epoch: row.epoch,
         }))
+    }
+
+    /// The system administrator with the lowest number: who owns what no person owns.
+    pub async fn first_administrator(&self) -> Result<Option<User>, Error> {
+        let row = sqlx::query!(
+            r#"select u.id, u.username, coalesce(e.epoch, 0) as "epoch!"
+               from identity.users u
+               left join identity.epochs e on e.kind = 1 and e.subject_id = u.id
+               where u.sysadmin and u.deleted_at is null order by u.id limit 1"#
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?;
+        Ok(row.map(|row| User { id: UserId(row.id), name: row.username, sysadmin: true, epoch: row.epoch }))
+    }
+
+    /// The same account as it is now, whatever kind it is; nobody stays nobody. `None` when it may not act any more.
+    pub async fn active(&self, principal: &Principal) -> Result<Option<Principal>, Error> {
+        match principal {
+            Principal::Anonymous => Ok(Some(Principal::Anonymous)),
+            Principal::User(user) => Ok(self.active_user(user.id.0).await?.map(Principal::User)),
+            Principal::Robot(robot) => Ok(self.active_robot(robot.id).await?.map(Principal::Robot)),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! From a name and a password to a user, or a refusal that says nothing about which of the two was wrong.
+//! From a name and a secret to a user or a robot, or a refusal that says nothing about which of the two was wrong.
 //!
 //! Order: remembered credential, one row by name, one attempt reserved, the hash. Unknown names take the same
 //! road and the same time. Checking runs to its end even when the request that asked is gone, so that nobody
@@ -9,11 +9,11 @@
 
 use audit::{Actor, Entry, Object, Outcome};
 
-use crate::epochs::Subject;
 use crate::error::Error;
 use crate::feed::Blocked;
-use crate::principal::{Presented, Principal, User, UserId};
+use crate::principal::{Presented, Principal, Robot, RobotId, User, UserId};
 use crate::remembered::{Credential, Known};
+use crate::robots;
 use crate::throttle::{self, Pair};
 use crate::{Identity, Origin, Secret};
 
@@ -32,7 +32,7 @@ struct Attempt {
 
 struct Account {
     known: Known,
-    password_hash: Option<String>,
+    secret_hash: Option<String>,
     disabled: bool,
 }
 
@@ -46,36 +46,34 @@ impl Identity {
         match presented {
             Presented::Nothing => Ok(Principal::Anonymous),
             Presented::Bearer(_) | Presented::Malformed => Err(Error::BadCredentials),
-            Presented::Basic { username, password } => {
-                self.check_password(username, password, origin).await.map(Principal::User)
-            }
+            Presented::Basic { username, password } => self.check_password(username, password, origin).await,
         }
     }
 
-    /// The user behind a name (or e-mail address) and a password.
+    /// The user behind a name (or e-mail address) and a password, or the robot behind its name and secret.
     pub(crate) async fn check_password(
         &self,
         name: &str,
         password: &Secret,
         origin: &Origin,
-    ) -> Result<User, Error> {
+    ) -> Result<Principal, Error> {
         if let Some(known) = self.0.remembered.account(name) {
             let credential = self.0.remembered.credential(Some(&known), name, password);
-            if let Some(user) = self.recall(name, &known, &credential, origin).await? {
-                return Ok(user);
+            if let Some(principal) = self.recall(name, &known, &credential, origin).await? {
+                return Ok(principal);
             }
         }
         let account = self.account_by_login(name).await?;
         let known = account.as_ref().map(|account| &account.known);
-        let pair = Pair::new(known.map(|known| known.user.id), name, &origin.address);
+        let pair = Pair::new(known.map(|known| &known.principal), name, &origin.address);
         let credential = self.0.remembered.credential(known, name, password);
 
         let lock = self.0.remembered.lock_of(credential);
         let checking = lock.clone().lock_owned().await;
         if let Some(known) = known
-            && let Some(user) = self.recall(name, known, &credential, origin).await?
+            && let Some(principal) = self.recall(name, known, &credential, origin).await?
         {
-            return Ok(user);
+            return Ok(principal);
         }
         let attempt = Attempt {
             name: name.to_owned(),
@@ -94,31 +92,31 @@ impl Identity {
         .map_err(Error::other)?
     }
 
-    /// The user of a remembered credential, without SQL. `None`: nothing is remembered that may be used now.
+    /// The account of a remembered credential, without SQL. `None`: nothing is remembered that may be used now.
     async fn recall(
         &self,
         name: &str,
         known: &Known,
         credential: &Credential,
         origin: &Origin,
-    ) -> Result<Option<User>, Error> {
+    ) -> Result<Option<Principal>, Error> {
         if !self.0.remembered.holds(known, credential) || !self.0.feed.is_fresh() {
             return Ok(None);
         }
-        let subject = (Subject::User(known.user.id.0), known.user.epoch);
-        if self.0.feed.is_raised(std::iter::once(subject)) {
+        let over = matches!(&known.principal, Principal::Robot(robot) if robot.is_over(self.0.clock.now()));
+        if over || self.0.feed.is_raised(known.principal.subject().into_iter()) {
             self.0.remembered.forget(name);
             return Ok(None);
         }
-        let pair = Pair::new(Some(known.user.id), name, &origin.address);
+        let pair = Pair::new(Some(&known.principal), name, &origin.address);
         match self.0.feed.blocked(&pair) {
-            Blocked::No => Ok(Some(known.user.clone())),
+            Blocked::No => Ok(Some(known.principal.clone())),
             Blocked::For(left) => Err(Error::Throttled { retry_after_seconds: left.as_secs().max(1) }),
             Blocked::Unknown => Ok(None),
         }
     }
 
-    async fn evaluate(&self, attempt: Attempt) -> Result<User, Error> {
+    async fn evaluate(&self, attempt: Attempt) -> Result<Principal, Error> {
         // Before the slot: who is blocked must not keep others from having their passwords looked at.
         if self.0.feed.is_fresh()
             && let Blocked::For(left) = self.0.feed.blocked(&attempt.pair)
@@ -131,13 +129,16 @@ impl Identity {
             metrics::counter!("hythe_login_refused_total").increment(1);
             return Err(error);
         }
-        let stored = attempt.account.as_ref().and_then(|account| account.password_hash.clone());
+        let stored = attempt.account.as_ref().and_then(|account| account.secret_hash.clone());
         let matches = self.0.hasher.matches(slot, stored, &attempt.password).await?;
         match &attempt.account {
             Some(account) if matches && !account.disabled => {
                 throttle::succeed(&self.0.database, &attempt.pair).await?;
+                if let Principal::Robot(robot) = &account.known.principal {
+                    self.robot_used(robot.id, &attempt.origin).await?;
+                }
                 self.0.remembered.insert(&attempt.name, account.known.clone(), attempt.credential);
-                Ok(account.known.user.clone())
+                Ok(account.known.principal.clone())
             }
             account => {
                 self.failed(&attempt).await?;
@@ -154,19 +155,27 @@ impl Identity {
             tracing::warn!(account = %pair.account, address = %pair.address, seconds, "logins are blocked");
             self.0.feed.note_block(pair, seconds);
         }
-        let user = attempt.account.as_ref().map(|account| &account.known.user);
-        self.failed_login_audit(user, &attempt.origin).await
+        let account = attempt.account.as_ref().map(|account| account.known.principal.actor());
+        self.failed_login_audit(account, &attempt.origin).await
     }
 
     /// A failed login in the trail. What was typed as a name is not kept: people type passwords there.
-    pub(crate) async fn failed_login_audit(&self, user: Option<&User>, origin: &Origin) -> Result<(), Error> {
+    pub(crate) async fn failed_login_audit(
+        &self,
+        account: Option<Actor<'_>>,
+        origin: &Origin,
+    ) -> Result<(), Error> {
         let entry = Entry {
             actor: Actor { kind: "anonymous", id: None, name: "" },
             action: "login",
             object: Object {
-                kind: "user",
-                id: user.map(|user| user.id.to_string()).unwrap_or_default(),
-                name: user.map_or("", |user| user.name.as_str()),
+                kind: account.as_ref().map_or("user", |account| account.kind),
+                id: account
+                    .as_ref()
+                    .and_then(|account| account.id)
+                    .map(|id| id.to_string())
+                    .unwrap_or_default(),
+                name: account.as_ref().map_or("", |account| account.name),
             },
             project: None,
             outcome: Outcome::Failed,
@@ -182,6 +191,9 @@ impl Identity {
         // PostgreSQL refuses NUL; for everything that cannot be a name an empty one is looked up, so that it
         // costs what a name costs.
         let name = if name.len() > NAME_BYTES_MAX || name.contains('\0') { "" } else { name };
+        if let Some(stored) = robots::stored_name(name) {
+            return self.robot_by_login(stored).await;
+        }
         let row = sqlx::query!(
             r#"select u.id, u.username, u.sysadmin, u.disabled, u.password_hash, u.credential_version,
                       coalesce(e.epoch, 0) as "epoch!"
@@ -197,15 +209,42 @@ impl Identity {
         .await?;
         Ok(row.map(|row| Account {
             known: Known {
-                user: User {
+                principal: Principal::User(User {
                     id: UserId(row.id),
                     name: row.username,
                     sysadmin: row.sysadmin,
                     epoch: row.epoch,
-                },
+                }),
                 credential_version: row.credential_version,
             },
-            password_hash: row.password_hash,
+            secret_hash: row.password_hash,
+            disabled: row.disabled,
+        }))
+    }
+
+    /// The same for a robot, in one statement as well. One whose time is over counts as disabled.
+    async fn robot_by_login(&self, stored: &str) -> Result<Option<Account>, Error> {
+        let row = sqlx::query!(
+            r#"select r.id, r.secret_hash, r.credential_version, r.expires_at, r.name,
+                      r.disabled or r.expires_at <= now() is true as "disabled!", coalesce(e.epoch, 0) as "epoch!"
+               from identity.robots r
+               left join identity.epochs e on e.kind = 3 and e.subject_id = r.id
+               where r.deleted_at is null and r.name = $1"#,
+            stored
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?;
+        Ok(row.map(|row| Account {
+            known: Known {
+                principal: Principal::Robot(Robot {
+                    id: RobotId(row.id),
+                    name: robots::login_name(&row.name),
+                    expires_at: row.expires_at,
+                    epoch: row.epoch,
+                }),
+                credential_version: row.credential_version,
+            },
+            secret_hash: Some(row.secret_hash),
             disabled: row.disabled,
         }))
     }

@@ -1,4 +1,4 @@
-//! Epochs: one number per user and per project, raised by whatever takes rights away.
+//! Epochs: one number per user, per robot and per project, raised by whatever takes rights away.
 //!
 //! Tokens and remembered credentials carry the number they were made under and are refused once a newer one is
 //! known. `raise` belongs into the transaction of the change itself, so a right can never be gone without it.
@@ -15,6 +15,8 @@ pub enum Subject {
     User(i64),
     /// A project, by id.
     Project(i64),
+    /// A robot, by id.
+    Robot(i64),
 }
 
 impl Subject {
@@ -23,6 +25,7 @@ impl Subject {
         match self {
             Self::User(id) => (1, id),
             Self::Project(id) => (2, id),
+            Self::Robot(id) => (3, id),
         }
     }
 
@@ -30,6 +33,7 @@ impl Subject {
         match kind {
             1 => Some(Self::User(id)),
             2 => Some(Self::Project(id)),
+            3 => Some(Self::Robot(id)),
             _ => None,
         }
     }

@@ -30,6 +30,9 @@ pub enum Error {
     /// No such user, told only to callers entitled to know. 404.
     #[error("user {0} not found")]
     UserUnknown(String),
+    /// No such robot, told only to callers entitled to know. 404.
+    #[error("robot {0} not found")]
+    RobotUnknown(i64),
     /// A field of the request is not acceptable. 400. The text names the rule.
     #[error("{0}")]
     Invalid(&'static str),

@@ -1,4 +1,4 @@
-//! Who is who: accounts, passwords, login throttling, registry tokens and their keys, revocation.
+//! Who is who: accounts of people and programs, passwords, login throttling, registry tokens and their keys, revocation.
 //!
 //! The only crate that writes the `identity` schema. It says who is asking; what they may do is decided in
 //! `tenancy`, and what HTTP is nobody here knows.
@@ -19,6 +19,7 @@ pub mod passwords;
 mod principal;
 mod refresh;
 mod remembered;
+mod robots;
 mod strict_json;
 mod throttle;
 pub mod tokens;
@@ -40,7 +41,8 @@ use tokio_util::sync::CancellationToken;
 pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
-pub use principal::{Caller, Presented, Principal, User, UserId};
+pub use principal::{Caller, Presented, Principal, Robot, RobotId, User, UserId};
+pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated};
 /// Holds passwords on their way in.
 pub use sealed::Secret;
 pub use users::{Account, NewUser, Profile};

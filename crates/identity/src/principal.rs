@@ -1,4 +1,4 @@
-//! Who is asking: users, principals, callers, and what was presented to prove it.
+//! Who is asking: users, robots, principals, callers, and what was presented to prove it.
 //!
 //! A `Principal` exists only after `Identity::authenticate`, a verified token or an exchanged refresh token.
 //! Nothing here decides what a principal may do in a project; that is `tenancy`.
@@ -8,9 +8,11 @@
 use audit::{Actor, Origin};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use sealed::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::epochs::Subject;
 use crate::error::Error;
 
 /// Number of a user, never reused.
@@ -38,6 +40,31 @@ pub struct User {
     pub epoch: i64,
 }
 
+/// Number of a robot, never reused. A number of its own: robot 7 and user 7 have nothing in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+pub struct RobotId(pub i64);
+
+impl std::fmt::Display for RobotId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The account of a program. Never a system administrator, whatever it may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Robot {
+    pub id: RobotId,
+    /// As it logs in, prefix included. For messages only: what a robot may do follows from its number.
+    pub name: String,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The robot's epoch this value was read under.
+    pub epoch: i64,
+}
+
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -45,14 +72,42 @@ pub enum Principal {
     Anonymous,
     /// A person.
     User(User),
+    /// A program.
+    Robot(Robot),
 }
 
 impl Principal {
-    /// The user, unless the principal is anonymous.
+    /// The person, if it is one.
     pub fn user(&self) -> Option<&User> {
         match self {
             Self::User(user) => Some(user),
+            Self::Anonymous | Self::Robot(_) => None,
+        }
+    }
+
+    /// The number of the robot, if it is one.
+    pub fn robot(&self) -> Option<RobotId> {
+        match self {
+            Self::Robot(robot) => Some(robot.id),
+            Self::Anonymous | Self::User(_) => None,
+        }
+    }
+
+    /// Kind and number of the account, as rows name it. Nobody has none.
+    pub fn account(&self) -> Option<(&'static str, i64)> {
+        match self {
             Self::Anonymous => None,
+            Self::User(user) => Some(("user", user.id.0)),
+            Self::Robot(robot) => Some(("robot", robot.id.0)),
+        }
+    }
+
+    /// Whose epoch ends what this principal holds, and the epoch this value was read under.
+    pub(crate) fn subject(&self) -> Option<(Subject, i64)> {
+        match self {
+            Self::Anonymous => None,
+            Self::User(user) => Some((Subject::User(user.id.0), user.epoch)),
+            Self::Robot(robot) => Some((Subject::Robot(robot.id.0), robot.epoch)),
         }
     }
 
@@ -71,6 +126,7 @@ impl Principal {
         match self {
             Self::Anonymous => Actor { kind: "anonymous", id: None, name: "" },
             Self::User(user) => Actor { kind: "user", id: Some(user.id.0), name: &user.name },
+            Self::Robot(robot) => Actor { kind: "robot", id: Some(robot.id.0), name: &robot.name },
         }
     }
 }
@@ -98,17 +154,22 @@ impl Caller {
         self.principal.is_sysadmin()
     }
 
-    /// The user behind the call, unless anonymous.
+    /// Whether nobody signed in.
+    pub fn is_anonymous(&self) -> bool {
+        self.principal.is_anonymous()
+    }
+
+    /// The person behind the call, if it is one.
     pub fn user(&self) -> Option<&User> {
         self.principal.user()
     }
 
     /// The caller when it is a system administrator; `Unauthenticated` for nobody, `Forbidden` for anybody else.
     pub fn require_sysadmin(&self) -> Result<&User, Error> {
-        match self.user() {
-            None => Err(Error::Unauthenticated),
-            Some(user) if user.sysadmin => Ok(user),
-            Some(_) => Err(Error::Forbidden),
+        match &self.principal {
+            Principal::Anonymous => Err(Error::Unauthenticated),
+            Principal::User(user) if user.sysadmin => Ok(user),
+            Principal::User(_) | Principal::Robot(_) => Err(Error::Forbidden),
         }
     }
 }

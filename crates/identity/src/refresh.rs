@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::principal::{User, UserId};
+use crate::principal::{Principal, User, UserId};
 use crate::throttle::{self, Pair};
 use crate::{Identity, Origin};
 
@@ -86,7 +86,8 @@ impl Identity {
                 for (pair, seconds) in throttle::fail(&self.0.database, &self.0.config, &pair).await? {
                     self.0.feed.note_block(pair, seconds);
                 }
-                self.failed_login_audit(other.as_ref().map(|(user, _)| user), origin).await?;
+                let account = other.as_ref().map(|(user, _)| Principal::User(user.clone()));
+                self.failed_login_audit(account.as_ref().map(Principal::actor), origin).await?;
                 Err(if other.is_some() { Error::Disabled } else { Error::BadCredentials })
             }
         }

@@ -1,6 +1,6 @@
 //! Remembered credentials: a password that was right a moment ago needs neither SQL nor argon2 now.
 //!
-//! What is kept is a keyed digest over user id, credential version and password; the key is random and never
+//! What is kept is a keyed digest over account, credential version and password; the key is random and never
 //! leaves the process. Failures are not remembered.
 //!
 //! Invariant: an entry is only an opinion. Whoever uses it first asks the feed whether the account's epoch is
@@ -15,16 +15,23 @@ use rand::RngExt;
 use sealed::Secret;
 use sha2::Sha256;
 
-use crate::principal::User;
+use crate::principal::Principal;
 
 /// Accounts and passwords kept; the least used go first.
 const ENTRIES_MAX: u64 = 10_000;
 
-/// A user row as read when the password was checked.
+/// An account's row as read when its secret was checked.
 #[derive(Clone)]
 pub(crate) struct Known {
-    pub(crate) user: User,
+    /// A user or a robot.
+    pub(crate) principal: Principal,
     pub(crate) credential_version: i64,
+}
+
+impl Known {
+    fn epoch(&self) -> i64 {
+        self.principal.subject().map_or(0, |(_, epoch)| epoch)
+    }
 }
 
 /// Keyed digest of one credential.
@@ -62,8 +69,10 @@ impl Remembered {
         };
         match account {
             Some(known) => {
-                mac.update(&[1]);
-                mac.update(&known.user.id.0.to_be_bytes());
+                let (kind, id) = known.principal.account().unwrap_or_default();
+                mac.update(&[1, kind.len() as u8]);
+                mac.update(kind.as_bytes());
+                mac.update(&id.to_be_bytes());
                 mac.update(&known.credential_version.to_be_bytes());
             }
             None => {
@@ -84,13 +93,13 @@ impl Remembered {
     /// Whether the credential was right for the account as it is known. Right under an older epoch is not enough:
     /// the account may be disabled since.
     pub(crate) fn holds(&self, known: &Known, credential: &Credential) -> bool {
-        self.credentials.get(credential) == Some(known.user.epoch)
+        self.credentials.get(credential) == Some(known.epoch())
     }
 
     /// Remembers a credential that was right for the account as given.
     pub(crate) fn insert(&self, name: &str, known: Known, credential: Credential) {
         if self.enabled {
-            self.credentials.insert(credential, known.user.epoch);
+            self.credentials.insert(credential, known.epoch());
             self.names.insert(name.to_owned(), Arc::new(known));
         }
     }

@@ -90,7 +90,7 @@ pub(crate) async fn login(
     let presented = Presented::password(name, password.to_owned());
     match identity.authenticate(&presented, &origin(address)).await? {
         Principal::User(user) => Ok(user),
-        Principal::Anonymous => panic!("a password made nobody of somebody"),
+        other => panic!("a password made {other:?} of a user"),
     }
 }
 

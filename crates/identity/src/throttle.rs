@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::principal::UserId;
+use crate::principal::{Principal, UserId};
 
 /// A block never lasts longer, however often it was earned.
 const BLOCK_SECONDS_MAX: i32 = 3600;
@@ -29,9 +29,9 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(user: Option<UserId>, name: &str, address: &str) -> Self {
-        let account = match user {
-            Some(id) => account_of(id),
+    pub(crate) fn new(known: Option<&Principal>, name: &str, address: &str) -> Self {
+        let account = match known.and_then(Principal::account) {
+            Some((kind, id)) => format!("{kind}:{id}"),
             // Hashed, so that what people type into the wrong field is not kept.
             None => {
                 let name = Sha256::digest(name.to_lowercase().as_bytes());
@@ -203,7 +203,23 @@ mod tests {
             assert_eq!(canonical_address(address), expected);
         }
         assert_eq!(Pair::new(None, "ALICE", "::1"), Pair::new(None, "alice", "::2"));
-        assert_eq!(Pair::new(Some(UserId(7)), "ALICE", ""), Pair::new(Some(UserId(7)), "a@example.com", ""));
+        let user = |id| {
+            Principal::User(crate::User {
+                id: UserId(id),
+                name: "alice".to_owned(),
+                sysadmin: false,
+                epoch: 0,
+            })
+        };
+        let robot = Principal::Robot(crate::Robot {
+            id: crate::RobotId(7),
+            name: "robot$ci".to_owned(),
+            expires_at: None,
+            epoch: 0,
+        });
+        let pair = |known: &Principal, name| Pair::new(Some(known), name, "");
+        assert_eq!(pair(&user(7), "ALICE"), pair(&user(7), "a@example.com"));
+        assert_ne!(pair(&user(7), "x"), pair(&robot, "x"));
         assert_ne!(Pair::new(None, "alice", ""), Pair::new(None, "alicf", ""));
     }
 }

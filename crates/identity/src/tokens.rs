@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::epochs::Subject;
 use crate::keys::{Key, Ring};
-use crate::principal::{Principal, User, UserId};
+use crate::principal::{Principal, Robot, RobotId, User, UserId};
 use crate::strict_json;
 
 /// Seconds that clocks may differ (`exp`, `nbf`, `iat`).
@@ -97,16 +97,18 @@ pub struct Issued {
 pub enum PrincipalKind {
     Anonymous,
     User,
+    Robot,
 }
 
 /// The contents of a token whose signature, issuer, audience and times are right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     pub principal_kind: PrincipalKind,
-    pub user_id: Option<i64>,
-    /// User name at issue; empty for anonymous.
+    /// Number of the user or robot; 0 for anonymous.
+    pub id: i64,
+    /// Name at issue; empty for anonymous.
     pub name: String,
-    /// Epoch of the user at issue; 0 for anonymous.
+    /// Epoch of the account at issue; 0 for anonymous.
     pub epoch: i64,
     pub access: Vec<Access>,
     pub issued_at: DateTime<Utc>,
@@ -116,22 +118,33 @@ pub struct Verified {
 impl Verified {
     /// The principal the token speaks for. Never a system administrator: a token carries its grants itself.
     pub fn principal(&self) -> Principal {
-        match self.user_id {
-            Some(id) => Principal::User(User {
-                id: UserId(id),
+        match self.principal_kind {
+            PrincipalKind::Anonymous => Principal::Anonymous,
+            PrincipalKind::User => Principal::User(User {
+                id: UserId(self.id),
                 name: self.name.clone(),
                 sysadmin: false,
                 epoch: self.epoch,
             }),
-            None => Principal::Anonymous,
+            PrincipalKind::Robot => Principal::Robot(Robot {
+                id: RobotId(self.id),
+                name: self.name.clone(),
+                // The token ends with it.
+                expires_at: None,
+                epoch: self.epoch,
+            }),
         }
     }
 
     /// Every subject the token depends on, with the epoch known at issue.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = (Subject, i64)> {
-        let user = self.user_id.map(|id| (Subject::User(id), self.epoch));
+        let account = match self.principal_kind {
+            PrincipalKind::Anonymous => None,
+            PrincipalKind::User => Some((Subject::User(self.id), self.epoch)),
+            PrincipalKind::Robot => Some((Subject::Robot(self.id), self.epoch)),
+        };
         let projects = self.access.iter().filter_map(|entry| entry.project);
-        user.into_iter().chain(projects.map(|(id, epoch)| (Subject::Project(id), epoch)))
+        account.into_iter().chain(projects.map(|(id, epoch)| (Subject::Project(id), epoch)))
     }
 }
 
@@ -161,7 +174,14 @@ pub(crate) fn sign(
     principal: &Principal,
     access: &[Access],
 ) -> Result<Issued, crate::Error> {
-    let seconds = config.token_seconds();
+    let mut seconds = config.token_seconds();
+    if let Principal::Robot(Robot { expires_at: Some(end), .. }) = principal {
+        // The token ends with the robot, leeway included; in its last minute there is no time left to grant.
+        seconds = seconds.min(end.timestamp() - LEEWAY_SECONDS - now.timestamp());
+        if seconds <= 0 {
+            return Err(crate::Error::Disabled);
+        }
+    }
     let issued_at = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
     let iat = issued_at.timestamp();
     let mut projects = BTreeMap::new();
@@ -173,6 +193,7 @@ pub(crate) fn sign(
     let (kind, id, epoch, name) = match principal {
         Principal::Anonymous => ("anonymous", None, 0, ""),
         Principal::User(user) => ("user", Some(user.id.0), user.epoch, user.name.as_str()),
+        Principal::Robot(robot) => ("robot", Some(robot.id.0), robot.epoch, robot.name.as_str()),
     };
     let claims = json!({
         "iss": config.token_issuer,
@@ -199,7 +220,7 @@ pub(crate) fn sign(
     if token.len() > ISSUED_BYTES_MAX {
         return Err(crate::Error::Invalid("the token would be too long: ask for fewer scopes"));
     }
-    Ok(Issued { token, expires_in: seconds, issued_at })
+    Ok(Issued { token, expires_in: seconds.max(60), issued_at })
 }
 
 /// Reads a token: `Invalid`, or its contents and whether its time is over. Knows nothing about epochs.
@@ -265,15 +286,16 @@ fn contents(claims: &Value, config: &Config, now: i64) -> Option<(Verified, bool
     let exp = exp.min(iat.checked_add(config.token_seconds())?);
 
     let own = claims.get("hythe")?;
-    let (principal_kind, user_id) = match own.get("kind")?.as_str()? {
-        "anonymous" => (PrincipalKind::Anonymous, None),
-        "user" => (PrincipalKind::User, Some(own.get("id")?.as_i64()?)),
+    let (principal_kind, id) = match own.get("kind")?.as_str()? {
+        "anonymous" => (PrincipalKind::Anonymous, 0),
+        "user" => (PrincipalKind::User, own.get("id")?.as_i64()?),
+        "robot" => (PrincipalKind::Robot, own.get("id")?.as_i64()?),
         _ => return None,
     };
     let projects = own.get("projects")?.as_object()?;
     let verified = Verified {
         principal_kind,
-        user_id,
+        id,
         name: text("sub")?.to_owned(),
         epoch: own.get("epoch")?.as_i64()?,
         access: claims

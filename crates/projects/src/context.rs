@@ -62,8 +62,8 @@ impl Context {
     }
 
     /// Refuses anonymous callers of operations that are for everybody who can sign in.
-    pub fn require_user(&self) -> Result<&identity::User, Failure> {
-        self.caller.user().ok_or_else(|| tenancy::Error::Unauthenticated.into())
+    pub fn require_signed_in(&self) -> Result<(), Failure> {
+        if self.caller.is_anonymous() { Err(tenancy::Error::Unauthenticated.into()) } else { Ok(()) }
     }
 
     /// A segment of the path, decoded once.

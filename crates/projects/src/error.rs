@@ -155,11 +155,14 @@ impl From<tenancy::Error> for Failure {
             Error::ProjectUnknown(_)
             | Error::ProjectGone
             | Error::MemberUnknown(_)
-            | Error::UserUnknown(_) => Self::not_found(err.to_string()),
-            Error::NameTaken(_) | Error::MemberExists(_) => Self::conflict(err.to_string()),
+            | Error::UserUnknown(_)
+            | Error::RobotUnknown(_) => Self::not_found(err.to_string()),
+            Error::NameTaken(_) | Error::MemberExists(_) | Error::RobotExists(_) => {
+                Self::conflict(err.to_string())
+            }
             Error::Invalid(_) | Error::BadQuery(_) => Self::bad_request(err.to_string()),
             Error::NotAvailable(_) | Error::NotEmpty => Self::precondition(err.to_string()),
-            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly => {
+            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation(_) => {
                 Self::denied(err.to_string())
             }
             Error::Identity(cause) => Self::storage(&err, cause.is_unavailable()),
@@ -181,7 +184,9 @@ impl From<identity::Error> for Failure {
             Error::Forbidden | Error::OldPasswordWrong | Error::FirstAdministrator => {
                 Self::forbidden(err.to_string())
             }
-            Error::UserUnknown(_) | Error::KeyUnknown(_) => Self::not_found(err.to_string()),
+            Error::UserUnknown(_) | Error::RobotUnknown(_) | Error::KeyUnknown(_) => {
+                Self::not_found(err.to_string())
+            }
             Error::Invalid(_) => Self::bad_request(err.to_string()),
             Error::BadQuery(cause) => Self::bad_request(cause.to_string()),
             Error::Taken(_) | Error::LastAdministrator | Error::OwnAccount => Self::conflict(err.to_string()),

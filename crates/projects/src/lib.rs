@@ -19,6 +19,7 @@ mod params;
 mod projects;
 mod q;
 mod repositories;
+mod robots;
 mod routes;
 mod tags;
 mod users;

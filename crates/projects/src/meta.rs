@@ -131,7 +131,7 @@ struct SignedInOutput {
 
 pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure> {
     let settings = context.state.tenancy.settings().await?;
-    let signed_in = context.caller.user().map(|_| {
+    let signed_in = (!context.caller.is_anonymous()).then(|| {
         let external_url = context.external_url().unwrap_or_default();
         SignedInOutput {
             registry_url: external_url.split_once("://").map_or("", |(_, host)| host).to_owned(),

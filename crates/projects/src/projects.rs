@@ -114,7 +114,7 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
 }
 
 pub(crate) async fn head(context: Context) -> Result<HttpResponse, Failure> {
-    context.require_user()?;
+    context.require_signed_in()?;
     let params = context.params()?;
     let name = params.required("project_name")?;
     if context.state.tenancy.project_visible(&context.caller, name).await? {
@@ -124,7 +124,8 @@ pub(crate) async fn head(context: Context) -> Result<HttpResponse, Failure> {
 }
 
 pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
-    let sysadmin = context.require_user()?.sysadmin;
+    context.require_signed_in()?;
+    let sysadmin = context.caller.is_sysadmin();
     let input: ProjectInput = context.json().await?;
     if let Some(registry) = input.registry_id {
         if !sysadmin {

@@ -26,7 +26,11 @@ struct UserOutput {
 }
 
 pub(crate) async fn current(context: Context) -> Result<HttpResponse, Failure> {
-    let id = context.require_user()?.id;
+    context.require_signed_in()?;
+    let Some(id) = context.caller.user().map(|user| user.id) else {
+        // Login commands tell a robot by this status.
+        return Err(Failure::precondition("a robot is not a user"));
+    };
     let account = context.state.identity.user_by_id(id).await?;
     let account = account.ok_or_else(|| Failure::from(tenancy::Error::Unauthenticated))?;
     Ok(json(&UserOutput {
@@ -50,21 +54,23 @@ struct PermissionOutput {
 }
 
 pub(crate) async fn permissions(context: Context) -> Result<HttpResponse, Failure> {
-    let sysadmin = context.require_user()?.sysadmin;
+    context.require_signed_in()?;
     let params = context.params()?;
     let scope = params.text("scope").unwrap_or("").trim_end_matches('/');
     let relative = params.flag("relative")?.unwrap_or(false);
     let mut held = Vec::new();
     if is_within(scope, "/system") {
-        if sysadmin {
-            held = system();
-        }
+        held = match context.caller.principal.robot() {
+            Some(robot) => context.state.tenancy.robot_system_rights(robot).await?,
+            None if context.caller.is_sysadmin() => system(),
+            None => Vec::new(),
+        };
     } else if let Some(project) = project_of(scope) {
         let rights = context.state.tenancy.project_rights(&context.caller, &ProjectRef::Id(project)).await?;
         if let Some(rights) = rights {
             held = roles::catalogue()
                 .filter(|(resource, action)| rights.allow(*resource, *action))
-                .map(|(resource, action)| (project_path(project, resource), action))
+                .map(|(resource, action)| (project_path(project, resource), action.as_str()))
                 .collect();
         }
     }
@@ -72,17 +78,17 @@ pub(crate) async fn permissions(context: Context) -> Result<HttpResponse, Failur
         .into_iter()
         .filter_map(|(resource, action)| {
             let resource = if relative { relative_to(&resource, scope)? } else { resource };
-            Some(PermissionOutput { resource, action: action.as_str() })
+            Some(PermissionOutput { resource, action })
         })
         .collect();
     Ok(json(&output))
 }
 
-fn system() -> Vec<(String, roles::Action)> {
+fn system() -> Vec<(String, &'static str)> {
     roles::SYSTEM
         .iter()
         .flat_map(|(resource, actions)| {
-            actions.iter().map(move |action| (format!("/system/{resource}"), *action))
+            actions.iter().map(move |action| (format!("/system/{resource}"), action.as_str()))
         })
         .collect()
 }

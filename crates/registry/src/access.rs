@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use catalog::{Delete, Pull, Push};
 use identity::tokens::{Access, Error as TokenError, Verified};
-use identity::{Caller, Presented, Principal};
+use identity::{Caller, Presented};
 use oci::error::Code;
 use oci::scope::Scope;
 use oci::{Action, RepositoryName};
@@ -101,13 +101,13 @@ impl<'a> Asker<'a> {
         if Push::from_access(&asker.caller, &expired.access, name).is_none() {
             return Err(ended());
         }
-        let user_id = expired.user_id.ok_or_else(ended)?;
-        let opened = state.catalog.uploads.opened_at(user_id, name, upload).await?.ok_or_else(ended)?;
+        let holder = &asker.caller.principal;
+        let opened = state.catalog.uploads.opened_at(holder, name, upload).await?.ok_or_else(ended)?;
         if opened > expired.expires_at {
             return Err(ended());
         }
-        let user = state.identity.active_user(user_id).await?.ok_or_else(ended)?;
-        let caller = Caller::new(Principal::User(user), asker.caller.origin);
+        let principal = state.identity.active(holder).await?.ok_or_else(ended)?;
+        let caller = Caller::new(principal, asker.caller.origin);
         Ok(Self { state, request, caller, grant: Grant::Direct })
     }
 
@@ -173,12 +173,27 @@ impl<'a> Asker<'a> {
     /// The right to push, with the challenge of what the whole request needs.
     pub async fn push_for(&self, name: &RepositoryName, need: Need<'_>) -> Result<Push, Error> {
         let access = self.access(name).await?;
-        Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refuse(need))
+        let push = Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refuse(need))?;
+        self.require_writable().await?;
+        Ok(push)
     }
 
     pub async fn delete(&self, name: &RepositoryName) -> Result<Delete, Error> {
         let access = self.access(name).await?;
-        Delete::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Delete))
+        let delete = Delete::from_access(&self.caller, &access, name)
+            .ok_or_else(|| self.refused(name, Action::Delete))?;
+        self.require_writable().await?;
+        Ok(delete)
+    }
+
+    /// Nothing changes while the operator has switched to read-only, in the configuration or at run time. Told
+    /// only to those who may otherwise do it. Asking how far an upload has come changes nothing.
+    async fn require_writable(&self) -> Result<(), Error> {
+        let reading = matches!(self.request.method().as_str(), "GET" | "HEAD");
+        if reading {
+            return Ok(());
+        }
+        Ok(self.state.tenancy.require_writable().await?)
     }
 
     /// The right to read the source of a mount. `None`: the caller may not, or there is no such place, and
@@ -194,12 +209,8 @@ impl<'a> Asker<'a> {
             return Ok(Some(pull));
         }
         if matches!(self.grant, Grant::Token(_)) {
-            let principal = match self.caller.user() {
-                Some(user) => match self.state.identity.active_user(user.id.0).await? {
-                    Some(user) => Principal::User(user),
-                    None => return Ok(None),
-                },
-                None => Principal::Anonymous,
+            let Some(principal) = self.state.identity.active(&self.caller.principal).await? else {
+                return Ok(None);
             };
             let entitled = self.state.tenancy.grant(&principal, &[scope(from)]).await?;
             if Pull::from_access(&self.caller, &entitled, from).is_some() {
@@ -218,7 +229,7 @@ impl<'a> Asker<'a> {
     pub async fn catalog(&self) -> Result<(), Error> {
         let granted = match &self.grant {
             Grant::Token(access) => access.iter().any(Access::allows_catalog),
-            Grant::Direct => self.caller.is_sysadmin(),
+            Grant::Direct => self.state.tenancy.may_list_catalog(&self.caller.principal).await?,
         };
         if granted { Ok(()) } else { Err(self.refuse(Need::Catalog)) }
     }

@@ -204,6 +204,9 @@ impl From<tenancy::Error> for Error {
             | E::MemberUnknown(_)
             | E::UserUnknown(_)
             | E::MemberExists(_)
+            | E::RobotUnknown(_)
+            | E::RobotExists(_)
+            | E::Escalation(_)
             | E::BadQuery(_)
             | E::Identity(_) => Self::internal("an answer of tenancy does not belong here", &err),
         }

@@ -111,6 +111,17 @@ impl Keyring {
         }
     }
 
+    /// Whether no master key was ever used with this database, so that any will do.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn is_first(database: &Database) -> Result<bool, Error> {
+        sqlx::query_scalar!(r#"select not exists (select 1 from sealed.keys) as "first!""#)
+            .fetch_one(database.pool())
+            .await
+            .map_err(|err| Error::Storage(err.into()))
+    }
+
     /// Encrypts a secret for one place. Two calls never give the same bytes.
     pub fn seal(&self, site: &Site, secret: &Secret) -> Sealed {
         let nonce = Nonce::generate();

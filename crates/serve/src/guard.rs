@@ -328,11 +328,7 @@ impl<T: Transport> Guarded<T> {
     }
 
     /// The outcome of an attempt to write, with its time accounted for.
-    fn written(
-        &mut self,
-        cx: &mut Context<'_>,
-        outcome: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn written(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match outcome {
             Poll::Ready(Ok(bytes)) => {
                 self.writing.moved(bytes, Instant::now(), self.rules.rate);
@@ -421,11 +417,7 @@ impl<T: Transport> AsyncRead for Guarded<T> {
 }
 
 impl<T: Transport> AsyncWrite for Guarded<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.written(cx, outcome)
     }

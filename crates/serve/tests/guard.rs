@@ -273,7 +273,8 @@ async fn ds_07_heads_and_urls_are_bounded_before_they_are_whole() {
     let address = server(limits());
     blocking(move || {
         let long = "a".repeat(9 * 1024);
-        let answer = exchange(address, &format!("GET /v2/{long} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let answer =
+            exchange(address, &format!("GET /v2/{long} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
         let fields: String = (0..17).map(|n| format!("X-{n}: {}\r\n", "b".repeat(1024))).collect();
         let answer =
@@ -315,11 +316,13 @@ async fn ct_16_ambiguous_requests_get_one_answer_and_the_end() {
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?} {answer:.200}");
         }
         // What came before is answered first.
-        let answer = exchange(address, &format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n{}{smuggled}", heads[0]));
+        let answer =
+            exchange(address, &format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n{}{smuggled}", heads[0]));
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{answer:.300}");
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("HTTP/1.1 400 "), "{answer:.300}");
         // Chunks that nobody can follow end the connection; what follows them is never a request.
-        let broken = "POST /v2/count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n";
+        let broken =
+            "POST /v2/count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n";
         let answer = exchange(address, &format!("{broken}{smuggled}"));
         assert!(answer.matches("HTTP/1.1 ").count() <= 1 && !answer.contains(" 200 "), "{answer:.200}");
     })

@@ -36,6 +36,13 @@ pub enum Error {
     MemberUnknown(i64),
     #[error("user {0} not found")]
     UserUnknown(String),
+    #[error("robot {0} not found")]
+    RobotUnknown(i64),
+    #[error("{0}")]
+    RobotExists(String),
+    /// A robot may not give what it does not hold.
+    #[error("a robot cannot grant a right that it does not hold: {0}")]
+    Escalation(String),
     #[error("{0} is already a member of the project")]
     MemberExists(String),
     #[error(

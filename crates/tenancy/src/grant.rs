@@ -14,7 +14,7 @@ use oci::Action;
 use oci::scope::Scope;
 
 use crate::permit::Rights;
-use crate::roles::{Action as Right, Resource};
+use crate::roles::{self, Action as Right, Resource};
 use crate::{Error, ProjectId, Tenancy};
 
 /// The projects whose content a caller may list.
@@ -68,7 +68,36 @@ impl Tenancy {
         names.dedup();
         // Asked even for no name at all: an answer must not be quicker because nothing was worth a question.
         let candidates = self.candidates(principal, &names).await?;
-        Ok(scopes.iter().map(|scope| granted(principal, scope, &candidates)).collect())
+        let catalog = scopes.iter().any(Scope::is_catalog) && self.may_list_catalog(principal).await?;
+        Ok(scopes.iter().map(|scope| granted(scope, catalog, &candidates)).collect())
+    }
+
+    /// Whether the principal may list every repository there is through `/v2/_catalog`.
+    pub async fn may_list_catalog(&self, principal: &Principal) -> Result<bool, Error> {
+        self.system_allows(principal, "catalog", Right::Read).await
+    }
+
+    /// Whether the principal holds a right on the installation as a whole: a system administrator, or a robot
+    /// that it was granted to.
+    pub(crate) async fn system_allows(
+        &self,
+        principal: &Principal,
+        resource: &str,
+        action: Right,
+    ) -> Result<bool, Error> {
+        let Some(robot) = principal.robot() else { return Ok(principal.is_sysadmin()) };
+        if !roles::robot_may_hold_system(resource, action.as_str()) {
+            return Ok(false);
+        }
+        Ok(sqlx::query_scalar!(
+            r#"select exists (select 1 from tenancy.robot_grants
+               where robot_id = $1 and kind = 'system' and resource = $2 and action = $3) as "held!""#,
+            robot.0,
+            resource,
+            action.as_str()
+        )
+        .fetch_one(self.database.pool())
+        .await?)
     }
 
     async fn candidates(
@@ -77,21 +106,26 @@ impl Tenancy {
         names: &[String],
     ) -> Result<HashMap<String, Candidate>, Error> {
         let rows = sqlx::query!(
-            r#"select p.id, p.name, p.public, m.role as "role?", coalesce(e.epoch, 0) as "epoch!"
+            r#"select p.id, p.name, p.public, m.role as "role?", r.grants, coalesce(e.epoch, 0) as "epoch!"
                from tenancy.projects p
                left join tenancy.members m
                  on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               left join lateral (
+                 select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
+                 where g.robot_id = $3 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
+               ) r on true
                left join identity.epochs e on e.kind = 2 and e.subject_id = p.id
                where p.deleted_at is null and p.name = any($1)"#,
             names,
-            principal.user().map(|user| user.id.0)
+            principal.user().map(|user| user.id.0),
+            principal.robot().map(|robot| robot.0)
         )
         .fetch_all(self.database.pool())
         .await?;
         Ok(rows
             .into_iter()
             .map(|row| {
-                let rights = Rights::new(principal.is_sysadmin(), row.public, row.role);
+                let rights = Rights::new(principal.is_sysadmin(), row.public, row.role, row.grants);
                 (row.name, Candidate { id: row.id, epoch: row.epoch, rights })
             })
             .collect())
@@ -102,21 +136,27 @@ impl Tenancy {
     pub async fn may_pull_any(&self, principal: &Principal, projects: &[ProjectId]) -> Result<bool, Error> {
         let ids: Vec<i64> = projects.iter().map(|project| project.0).collect();
         let rows = sqlx::query!(
-            r#"select p.public, m.role as "role?",
+            r#"select p.public, m.role as "role?", r.grants,
                       exists (select 1 from identity.users u
                               where u.id = $2 and u.sysadmin and not u.disabled and u.deleted_at is null)
                       as "sysadmin!"
                from tenancy.projects p
                left join tenancy.members m
                  on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               left join lateral (
+                 select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
+                 where g.robot_id = $3 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
+               ) r on true
                where p.deleted_at is null and p.id = any($1)"#,
             &ids,
-            principal.user().map(|user| user.id.0)
+            principal.user().map(|user| user.id.0),
+            principal.robot().map(|robot| robot.0)
         )
         .fetch_all(self.database.pool())
         .await?;
         Ok(rows.into_iter().any(|row| {
-            Rights::new(row.sysadmin, row.public, row.role).allow(Resource::Repository, Right::Pull)
+            Rights::new(row.sysadmin, row.public, row.role, row.grants)
+                .allow(Resource::Repository, Right::Pull)
         }))
     }
 
@@ -129,8 +169,12 @@ impl Tenancy {
             "select p.id from tenancy.projects p
              where p.deleted_at is null
                and (p.public or exists (select 1 from tenancy.members m
-                                        where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $1))",
-            principal.user().map(|user| user.id.0)
+                                        where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $1)
+                    or exists (select 1 from tenancy.robot_grants g
+                               where g.robot_id = $2 and g.kind = 'project' and g.resource = 'repository'
+                                 and g.action = 'list' and (g.project_id is null or g.project_id = p.id)))",
+            principal.user().map(|user| user.id.0),
+            principal.robot().map(|robot| robot.0)
         )
         .fetch_all(self.database.pool())
         .await?;
@@ -138,10 +182,10 @@ impl Tenancy {
     }
 }
 
-fn granted(principal: &Principal, scope: &Scope, candidates: &HashMap<String, Candidate>) -> Access {
+fn granted(scope: &Scope, catalog: bool, candidates: &HashMap<String, Candidate>) -> Access {
     let nothing = || Access::nothing(scope.kind.as_str(), scope.name.as_str());
     if scope.is_catalog() {
-        return if principal.is_sysadmin() { Access::catalog() } else { nothing() };
+        return if catalog { Access::catalog() } else { nothing() };
     }
     let Some(repository) = scope.repository() else { return nothing() };
     let Some(candidate) = candidates.get(repository.project().as_str()) else { return nothing() };

@@ -16,6 +16,7 @@ mod members;
 mod permit;
 mod projects;
 mod quotas;
+mod robots;
 pub mod roles;
 mod rules;
 mod settings;
@@ -31,13 +32,14 @@ pub use grant::Visible;
 pub use members::{Member, MemberCounts, NewMember, UserRef};
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
-    DeleteProject, DeleteRepository, DeleteTag, ListAccessories, ListArtifacts, ListMembers, ListMetadata,
-    ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository, PushRepository,
-    ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, Rights, UpdateMember,
-    UpdateMetadata, UpdateProject, UpdateRepository,
+    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListMembers,
+    ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
+    PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, ReadRobot, Rights,
+    UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::Quota;
+pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings, SettingsUpdate};
 
@@ -59,12 +61,14 @@ pub struct Config {
     pub projects_per_account_max: i64,
     /// Members one project may have.
     pub members_per_project_max: i64,
+    /// Nothing can be pushed or deleted, whatever the run-time setting says.
+    pub read_only: bool,
 }
 
 impl Default for Config {
     /// Generous enough for real installations, small enough that one account cannot fill the tables.
     fn default() -> Self {
-        Self { projects_per_account_max: 1_000, members_per_project_max: 10_000 }
+        Self { projects_per_account_max: 1_000, members_per_project_max: 10_000, read_only: false }
     }
 }
 

@@ -13,7 +13,7 @@ use audit::{Actor, Entry, Object, Outcome};
 use identity::Caller;
 use oci::ProjectName;
 
-use crate::roles::{self, Action, Resource};
+use crate::roles::{self, Action, Resource, RobotRights};
 use crate::{Error, ProjectId, Role, Tenancy};
 
 /// How a request names a project.
@@ -107,6 +107,11 @@ actions!(
     UpdateMetadata = Metadata Update "project_metadata_update",
     DeleteMetadata = Metadata Delete "project_metadata_delete",
     ListMetadata = Metadata List "project_metadata_list",
+    CreateRobot = Robot Create "robot_create",
+    ReadRobot = Robot Read "robot_read",
+    UpdateRobot = Robot Update "robot_update",
+    DeleteRobot = Robot Delete "robot_delete",
+    ListRobots = Robot List "robot_list",
 );
 
 /// Everything a caller holds in one project.
@@ -117,19 +122,24 @@ pub struct Rights {
     pub public: bool,
     /// Roles held through membership, strongest first.
     pub roles: Vec<Role>,
+    /// Rights held as a robot.
+    pub robot: RobotRights,
 }
 
 impl Rights {
-    pub(crate) fn new(sysadmin: bool, public: bool, role: Option<i16>) -> Self {
+    /// `grants` are a robot's, as stored.
+    pub(crate) fn new(sysadmin: bool, public: bool, role: Option<i16>, grants: Option<Vec<String>>) -> Self {
         let roles = role.and_then(|id| Role::from_id(id.into())).into_iter().collect();
-        Self { sysadmin, public, roles }
+        let robot = RobotRights::of(grants.iter().flatten().map(String::as_str));
+        Self { sysadmin, public, roles, robot }
     }
 
-    /// Whether these rights include the action: the union of administration, roles and publicity.
+    /// Whether these rights include the action: the union of administration, roles, grants and publicity.
     pub fn allow(&self, resource: Resource, action: Action) -> bool {
         self.sysadmin
             || (self.public && roles::public_permits(resource, action))
             || self.roles.iter().any(|role| roles::permits(*role, resource, action))
+            || self.robot.permit(resource, action)
     }
 }
 
@@ -167,7 +177,7 @@ impl Tenancy {
                 Ok(Permit { project: id, name, caller: caller.clone(), rights, _action: PhantomData })
             }
             None if caller.is_sysadmin() => Err(Error::ProjectUnknown(project.to_string())),
-            _ if caller.user().is_none() => Err(Error::Unauthenticated),
+            _ if caller.is_anonymous() => Err(Error::Unauthenticated),
             hidden => {
                 self.record_refusal::<A>(caller, project, hidden.map(|(id, ..)| id)).await?;
                 Err(Error::Hidden)
@@ -197,14 +207,19 @@ impl Tenancy {
             ProjectRef::Impossible(_) => (None, Some("")),
         };
         let row = sqlx::query!(
-            r#"select p.id, p.name, p.public, m.role as "role?"
+            r#"select p.id, p.name, p.public, m.role as "role?", r.grants
                from tenancy.projects p
                left join tenancy.members m
                  on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $3
+               left join lateral (
+                 select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
+                 where g.robot_id = $4 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
+               ) r on true
                where p.deleted_at is null and (p.id = $1 or p.name = $2)"#,
             id,
             name,
-            caller.user().map(|user| user.id.0)
+            caller.user().map(|user| user.id.0),
+            caller.principal.robot().map(|robot| robot.0)
         )
         .fetch_optional(self.database.pool())
         .await?;
@@ -213,7 +228,11 @@ impl Tenancy {
             tracing::error!(project = row.id, "the stored project name is not a project name");
             return Ok(None);
         };
-        Ok(Some((ProjectId(row.id), name, Rights::new(caller.is_sysadmin(), row.public, row.role))))
+        Ok(Some((
+            ProjectId(row.id),
+            name,
+            Rights::new(caller.is_sysadmin(), row.public, row.role, row.grants),
+        )))
     }
 
     async fn record_refusal<A: ProjectAction>(
@@ -223,10 +242,22 @@ impl Tenancy {
         project: Option<ProjectId>,
     ) -> Result<(), Error> {
         let name = asked.to_string();
+        let object = Object { kind: "project", id: String::new(), name: &name };
+        self.record_denied(caller, A::NAME, object, project).await
+    }
+
+    /// An act that somebody who is signed in was refused.
+    pub(crate) async fn record_denied(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        object: Object<'_>,
+        project: Option<ProjectId>,
+    ) -> Result<(), Error> {
         let entry = Entry {
             actor: caller.actor(),
-            action: A::NAME,
-            object: Object { kind: "project", id: String::new(), name: &name },
+            action,
+            object,
             project: project.map(|id| id.0),
             outcome: Outcome::Denied,
             origin: &caller.origin,
@@ -262,14 +293,18 @@ mod tests {
 
     #[test]
     fn rights_are_a_union() {
-        let rights = Rights::new(false, true, Some(3));
+        let rights = Rights::new(false, true, Some(3), None);
         assert!(rights.allow(Resource::Repository, Action::Read), "from the role");
         assert!(rights.allow(Resource::Scan, Action::Read), "from both");
         assert!(!rights.allow(Resource::Repository, Action::Push));
-        let outside = Rights::new(false, true, None);
+        let outside = Rights::new(false, true, None, None);
         assert!(outside.allow(Resource::Repository, Action::Pull), "public");
         assert!(!outside.allow(Resource::Repository, Action::Read));
-        assert!(Rights::new(true, false, None).allow(Resource::Metadata, Action::List));
-        assert!(!Rights::new(false, false, None).allow(Resource::Project, Action::Read));
+        assert!(Rights::new(true, false, None, None).allow(Resource::Metadata, Action::List));
+        assert!(!Rights::new(false, false, None, None).allow(Resource::Project, Action::Read));
+        let robot = Rights::new(false, true, None, Some(vec!["artifact:delete".to_owned()]));
+        assert!(robot.allow(Resource::Artifact, Action::Delete));
+        assert!(robot.allow(Resource::Repository, Action::Pull), "public");
+        assert!(!robot.allow(Resource::Artifact, Action::Create));
     }
 }

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use database::Tx;
 use database::list::{self, Columns, Page, Query, Select};
 use identity::epochs::{self, Subject};
-use identity::{Caller, User};
+use identity::{Caller, Principal, User};
 use oci::ProjectName;
 use serde_json::Value;
 
@@ -103,20 +103,34 @@ impl Tenancy {
     /// # Errors
     /// `Unauthenticated`, `CreationRestricted`, `Invalid`, `NotAvailable`, `LimitReached`, `NameTaken`.
     pub async fn project_create(&self, caller: &Caller, new: NewProject) -> Result<ProjectId, Error> {
-        let owner = caller.user().ok_or(Error::Unauthenticated)?;
         let settings = self.settings().await?;
-        if !owner.sysadmin && settings.project_creation_restriction == CreationRestriction::AdminOnly {
-            self.record_creation(caller, &new.name, Outcome::Denied).await?;
-            return Err(Error::CreationRestricted);
-        }
+        let owner = match &caller.principal {
+            Principal::Anonymous => return Err(Error::Unauthenticated),
+            Principal::User(user)
+                if user.sysadmin
+                    || settings.project_creation_restriction != CreationRestriction::AdminOnly =>
+            {
+                user.clone()
+            }
+            Principal::Robot(_)
+                if self.system_allows(&caller.principal, "project", Action::Create).await? =>
+            {
+                // A program owns nothing; the first administrator does.
+                self.identity.first_administrator().await?.ok_or(Error::CreationRestricted)?
+            }
+            Principal::User(_) | Principal::Robot(_) => {
+                self.record_creation(caller, &new.name, Outcome::Denied).await?;
+                return Err(Error::CreationRestricted);
+            }
+        };
         let name = checked_name(&new.name)?;
         let metadata = checked_metadata(&new.metadata)?;
-        let hard_bytes = match new.storage_limit.filter(|_| owner.sysadmin) {
+        let hard_bytes = match new.storage_limit.filter(|_| caller.is_sysadmin()) {
             Some(bytes) => checked_limit(bytes)?,
             None => settings.storage_per_project,
         };
         let mut tx = self.database.begin().await?;
-        self.check_projects_owned(&mut tx, owner).await?;
+        self.check_projects_owned(&mut tx, &owner).await?;
         let created = insert(&mut tx, &name, owner.id.0, new.public, &metadata, hard_bytes).await?;
         let Some(project) = created else {
             drop(tx);
@@ -186,15 +200,21 @@ impl Tenancy {
     /// A page of the projects the caller may see: its own and the public ones; all for system
     /// administrators. Filters narrow this down and never widen it.
     pub async fn project_list(&self, caller: &Caller, query: &Query) -> Result<Page<Project>, Error> {
-        let select = match caller.user() {
-            Some(user) if user.sysadmin => projects(),
-            Some(user) => projects().and_with(
+        let select = match &caller.principal {
+            Principal::User(user) if user.sysadmin => projects(),
+            Principal::Robot(robot) => projects().and_with(
+                "(p.public or exists (select 1 from tenancy.robot_grants g
+                   where g.kind = 'project' and (g.project_id is null or g.project_id = p.id) and g.robot_id = ",
+                robot.id.0,
+                "))",
+            ),
+            Principal::User(user) => projects().and_with(
                 "(p.public or exists (select 1 from tenancy.members m
                    where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = ",
                 user.id.0,
                 "))",
             ),
-            None => projects().and_sql("p.public"),
+            Principal::Anonymous => projects().and_sql("p.public"),
         };
         let mut page: Page<Project> = list::page(self.database.pool(), select, &COLUMNS, query).await?;
         let ids: Vec<i64> = page.rows.iter().map(|project| project.id).collect();
@@ -216,18 +236,24 @@ impl Tenancy {
 
     /// Whether a project of this name exists and the caller may see it. Hidden and unknown are alike.
     pub async fn project_visible(&self, caller: &Caller, name: &str) -> Result<bool, Error> {
-        caller.user().ok_or(Error::Unauthenticated)?;
+        if caller.is_anonymous() {
+            return Err(Error::Unauthenticated);
+        }
         Ok(sqlx::query_scalar!(
             r#"select exists (
                  select 1 from tenancy.projects p
                  where p.deleted_at is null and p.name = $1
                    and ($3 or p.public
                         or exists (select 1 from tenancy.members m
-                                   where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2))
+                                   where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2)
+                        or exists (select 1 from tenancy.robot_grants g
+                                   where g.robot_id = $4 and g.kind = 'project'
+                                     and (g.project_id is null or g.project_id = p.id)))
                ) as "visible!""#,
             name,
             caller.user().map(|user| user.id.0),
-            caller.is_sysadmin()
+            caller.is_sysadmin(),
+            caller.principal.robot().map(|robot| robot.0)
         )
         .fetch_one(self.database.pool())
         .await?)
@@ -334,6 +360,8 @@ impl Tenancy {
             .await?;
         sqlx::query!("delete from tenancy.members where project_id = $1", id).execute(&mut *tx).await?;
         sqlx::query!("delete from tenancy.quotas where project_id = $1", id).execute(&mut *tx).await?;
+        sqlx::query!("delete from tenancy.robot_grants where project_id = $1", id).execute(&mut *tx).await?;
+        self.identity.robots_delete_of(&mut tx, id).await?;
         epochs::raise(&mut tx, Subject::Project(id)).await?;
         audit::append(&mut tx, &self::entry(permit, "project_delete", &[])).await?;
         tx.commit().await?;

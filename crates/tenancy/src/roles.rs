@@ -204,6 +204,105 @@ pub fn catalogue() -> impl Iterator<Item = (Resource, Action)> {
     })
 }
 
+/// What a robot may hold in a project. Less than the strongest role: no robot edits robots.
+const fn robot_rights_of(resource: Resource) -> u16 {
+    match resource {
+        Resource::Project => R | U | D,
+        Resource::Member
+        | Resource::Metadata
+        | Resource::Label
+        | Resource::TagRetention
+        | Resource::NotificationPolicy
+        | Resource::PreheatPolicy => ALL,
+        Resource::Log | Resource::Accessory => L,
+        Resource::Quota | Resource::ArtifactAddition => R,
+        Resource::Repository => R | U | D | L | PULL | PUSH,
+        Resource::ImmutableTag => C | U | D | L,
+        Resource::Configuration => 0,
+        Resource::Robot | Resource::Artifact => C | R | D | L,
+        Resource::Scan | Resource::Sbom => C | R | STOP,
+        Resource::Scanner | Resource::ExportCve => C | R,
+        Resource::Tag => C | D | L,
+        Resource::ArtifactLabel => C | D,
+    }
+}
+
+/// What a robot may hold on the installation as a whole.
+pub const ROBOT_SYSTEM: &[(&str, &[Action])] = {
+    use Action::{Create, Delete, List, Read, Stop, Update};
+    const EVERYTHING: &[Action] = &[Create, Read, Update, Delete, List];
+    &[
+        ("audit-log", &[List]),
+        ("preheat-instance", EVERYTHING),
+        ("project", &[Create, List]),
+        ("replication-policy", EVERYTHING),
+        ("replication", &[Create, Read, List]),
+        ("replication-adapter", &[List]),
+        ("registry", EVERYTHING),
+        ("scan-all", &[Create, Read, Update, Stop]),
+        ("system-volumes", &[Read]),
+        ("garbage-collection", &[Create, Read, Update, List, Stop]),
+        ("purge-audit", &[Create, Read, Update, List, Stop]),
+        ("jobservice-monitor", &[List, Stop]),
+        ("scanner", EVERYTHING),
+        ("label", &[Create, Read, Update, Delete]),
+        ("security-hub", &[Read, List]),
+        ("catalog", &[Read]),
+        ("quota", &[Read, Update, List]),
+        ("robot", &[Create, Read, Delete, List]),
+        ("user", EVERYTHING),
+        ("ldap-user", &[Create, List]),
+        ("user-group", EVERYTHING),
+    ]
+};
+
+/// Whether a robot may hold this right of a project, by names as the API writes them.
+pub(crate) fn robot_may_hold(resource: &str, action: &str) -> bool {
+    robot_right(resource, action)
+        .is_some_and(|(resource, action)| robot_rights_of(resource) & action.bit() != 0)
+}
+
+/// Whether a robot may hold this right of the installation.
+pub(crate) fn robot_may_hold_system(resource: &str, action: &str) -> bool {
+    ROBOT_SYSTEM
+        .iter()
+        .any(|(name, actions)| *name == resource && actions.iter().any(|held| held.as_str() == action))
+}
+
+fn robot_right(resource: &str, action: &str) -> Option<(Resource, Action)> {
+    let resource = Resource::ALL.iter().find(|known| known.as_str() == resource)?;
+    let action = Action::ALL.iter().find(|known| known.as_str() == action)?;
+    Some((*resource, *action))
+}
+
+/// What one robot holds in one project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RobotRights([u16; Resource::ALL.len()]);
+
+impl RobotRights {
+    /// From stored grants, `resource:action` each. What is no right of robots (any more) is none here either.
+    /// Who may push may pull, because every client that pushes reads as well.
+    pub(crate) fn of<'a>(grants: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut rights = Self::default();
+        for grant in grants {
+            let right = grant.split_once(':').and_then(|(resource, action)| robot_right(resource, action));
+            if let Some((resource, action)) = right {
+                rights.0[resource as usize] |= action.bit() & robot_rights_of(resource);
+            }
+        }
+        let repository = &mut rights.0[Resource::Repository as usize];
+        if *repository & PUSH != 0 {
+            *repository |= PULL;
+        }
+        rights
+    }
+
+    /// Whether the right is held.
+    pub fn permit(&self, resource: Resource, action: Action) -> bool {
+        self.0[resource as usize] & action.bit() != 0
+    }
+}
+
 /// Rights on the installation as a whole, which only system administrators hold.
 pub const SYSTEM: &[(&str, &[Action])] = {
     use Action::{Create, Delete, List, Read, Stop, Update};
@@ -306,6 +405,43 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_robots_may_hold() {
+        for (right, project, system) in [
+            ("repository:push", true, false),
+            ("repository:create", false, false),
+            ("robot:create", true, true),
+            ("robot:update", false, false),
+            ("configuration:read", false, false),
+            ("tag-retention:operate", false, false),
+            ("catalog:read", false, true),
+            ("user:delete", false, true),
+            ("project:create", false, true),
+            ("project:delete", true, false),
+            ("nothing:read", false, false),
+            ("repository:*", false, false),
+        ] {
+            let (resource, action) = right.split_once(':').unwrap();
+            assert_eq!(robot_may_hold(resource, action), project, "{right}");
+            assert_eq!(robot_may_hold_system(resource, action), system, "{right}");
+        }
+        let held = |action| catalogue_of_robots().filter(|(_, other)| *other == action).count();
+        assert_eq!(catalogue_of_robots().count(), 70);
+        assert_eq!(held(Action::Operate), 0);
+        let rights = RobotRights::of(["repository:push", "repository:create", "robot:update", "x", "x:y"]);
+        assert!(rights.permit(Resource::Repository, Action::Push));
+        assert!(rights.permit(Resource::Repository, Action::Pull));
+        assert!(!rights.permit(Resource::Repository, Action::Create));
+        assert!(!rights.permit(Resource::Robot, Action::Update));
+    }
+
+    fn catalogue_of_robots() -> impl Iterator<Item = (Resource, Action)> {
+        Resource::ALL.iter().flat_map(|resource| {
+            let held = |action: &&Action| robot_rights_of(*resource) & action.bit() != 0;
+            Action::ALL.iter().filter(held).map(|action| (*resource, *action))
+        })
     }
 
     #[test]

@@ -104,23 +104,25 @@ impl Tenancy {
         for row in rows {
             settings.set(&row.key, row.value);
         }
+        settings.read_only |= self.config.read_only;
         let settings = Arc::new(settings);
         self.settings.set(Some(settings.clone()));
         Ok(settings)
     }
 
-    /// Refuses with `ReadOnly` while stored content may not be changed. The REST API's acts on content ask first;
-    /// `/v2` does not yet, and nothing offers to switch the mode on.
+    /// Refuses with `ReadOnly` while stored content may not be changed. Every act on content asks first, through
+    /// `/v2` and the REST API alike.
     pub async fn require_writable(&self) -> Result<(), Error> {
         if self.settings().await?.read_only { Err(Error::ReadOnly) } else { Ok(()) }
     }
 
     /// Changes settings, all or none. For system administrators.
     pub async fn settings_update(&self, caller: &Caller, update: &SettingsUpdate) -> Result<(), Error> {
-        match caller.user() {
-            None => return Err(Error::Unauthenticated),
-            Some(user) if !user.sysadmin => return Err(Error::Hidden),
-            Some(_) => {}
+        if caller.is_anonymous() {
+            return Err(Error::Unauthenticated);
+        }
+        if !caller.is_sysadmin() {
+            return Err(Error::Hidden);
         }
         let mut changes: Vec<(&'static str, Value)> = Vec::new();
         if let Some(restriction) = update.project_creation_restriction {

@@ -4,6 +4,7 @@
 //! gets a random tail. Tests that kill or reconfigure the server start their own.
 
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,15 +19,30 @@ use crate::{Client, Credentials, Registry};
 const LOG_LINES: usize = 25;
 
 /// How a server differs from the default one.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Options {
     environment: Vec<(String, String)>,
+    role: &'static str,
+    data_directory: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { environment: Vec::new(), role: "serve", data_directory: None }
+    }
 }
 
 impl Options {
     /// Sets an environment variable of the server, such as `HYTHE_REGISTRY__DELETE_ENABLED`.
     pub fn set(mut self, name: &str, value: &str) -> Options {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs one role, such as `registry`, on a data directory that other roles share.
+    pub fn role(mut self, role: &'static str, data_directory: &Path) -> Options {
+        self.role = role;
+        self.data_directory = Some(data_directory.to_owned());
         self
     }
 }
@@ -86,7 +102,7 @@ impl Bed {
         self.shared.server().addresses().clone()
     }
 
-    pub fn data_directory(&self) -> std::path::PathBuf {
+    pub fn data_directory(&self) -> PathBuf {
         self.shared.server().data_directory()
     }
 
@@ -136,6 +152,16 @@ impl Bed {
             String::from_utf8_lossy(&output.stderr)
         );
         user
+    }
+
+    /// Makes a robot that never ends, with the given level and permissions, as the administrator.
+    pub async fn robot(&self, level: &str, permissions: serde_json::Value) -> User {
+        let name = self.unique("robot");
+        let body =
+            serde_json::json!({"name": name, "level": level, "duration": -1, "permissions": permissions});
+        let made = self.admin().client().post("/api/v2.0/robots", body).await.expect(201).json();
+        let text = |key: &str| made[key].as_str().unwrap_or_else(|| panic!("{key} in {made}")).to_owned();
+        User { bed: self.clone(), name: text("name"), password: text("secret") }
     }
 
     /// A project whose name starts with `name`; made by `create()`.
@@ -214,7 +240,7 @@ impl Shared {
             ("HYTHE_IDENTITY__LOGIN_FAILURES_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(options.environment);
-        let mut server = Server::new(environment);
+        let mut server = Server::new(options.role, options.data_directory, environment);
         server.start().await?;
         let http = reqwest::Client::builder().no_proxy().build().map_err(|err| err.to_string())?;
         if let Err(err) = wait_ready(&http, &server.addresses().operations).await {

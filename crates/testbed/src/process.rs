@@ -63,8 +63,10 @@ pub fn binary() -> &'static Path {
 
 /// A server on a data directory; may be killed and started again.
 pub struct Server {
-    /// Owns everything of this server; the data directory lies inside.
+    /// Owns everything of this server; the data directory lies inside, unless it is shared.
     directory: tempfile::TempDir,
+    role: &'static str,
+    data_directory: PathBuf,
     environment: Vec<(String, String)>,
     child: Option<Child>,
     watchdog: Child,
@@ -80,8 +82,13 @@ pub struct Addresses {
 }
 
 impl Server {
-    /// Makes the directory and the watchdog. Nothing runs yet.
-    pub fn new(environment: Vec<(String, String)>) -> Server {
+    /// Makes the directory and the watchdog. Nothing runs yet. `role` is the subcommand; `data_directory` one that
+    /// somebody else owns.
+    pub fn new(
+        role: &'static str,
+        data_directory: Option<PathBuf>,
+        environment: Vec<(String, String)>,
+    ) -> Server {
         use std::os::unix::fs::PermissionsExt;
         // Not `TMPDIR`: socket paths are limited to 107 bytes. Open to all, because PostgreSQL runs as
         // another user when the tests run as root.
@@ -97,11 +104,22 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("/bin/sh runs");
-        Server { directory, environment, child: None, watchdog, starts: 0, addresses: Addresses::default() }
+        // The watchdog knows the process by the path in its command line.
+        std::fs::write(directory.path().join("hythe.yaml"), "{}").expect("our own directory");
+        Server {
+            role,
+            data_directory: data_directory.unwrap_or_else(|| directory.path().join("data")),
+            directory,
+            environment,
+            child: None,
+            watchdog,
+            starts: 0,
+            addresses: Addresses::default(),
+        }
     }
 
     pub fn data_directory(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data_directory.clone()
     }
 
     pub fn addresses(&self) -> &Addresses {
@@ -125,8 +143,10 @@ impl Server {
         let errors = log.try_clone().map_err(|err| err.to_string())?;
         let mut command = self.command();
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.data_directory())
+            .args([self.role, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&self.data_directory)
+            .arg("--config")
+            .arg(self.directory.path().join("hythe.yaml"))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
@@ -145,10 +165,10 @@ impl Server {
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             if let Some(status) = ended {
-                return Err(format!("hythe serve ended with {status}:\n{}", self.log()));
+                return Err(format!("hythe {} ended with {status}:\n{}", self.role, self.log()));
             }
             if Instant::now() > deadline {
-                return Err(format!("hythe serve did not start within {START_SECONDS} s:\n{log}"));
+                return Err(format!("hythe {} did not start within {START_SECONDS} s:\n{log}", self.role));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -183,7 +203,7 @@ impl Server {
     /// A one-shot command of the binary on this data directory, not yet run.
     pub fn one_shot(&self, arguments: &[String]) -> Command {
         let mut command = self.command();
-        command.args(arguments).arg("--data-dir").arg(self.data_directory());
+        command.args(arguments).arg("--data-dir").arg(&self.data_directory);
         command
     }
 

@@ -37,7 +37,10 @@ pub(super) fn run(command: Config) -> Result<Exit, Failure> {
     match command {
         Config::Show(show) => print(&show.common.load()?.merged.render(show.sources)),
         Config::Check(common) => {
-            common.load()?;
+            let loaded = common.load()?;
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
             print("the configuration is valid\n")
         }
         Config::Explain(explain) => self::explain(&explain.key),

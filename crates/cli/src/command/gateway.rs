@@ -13,7 +13,7 @@ use crate::settings::Loaded;
 
 /// Runs until a signal.
 pub(super) async fn run(loaded: Loaded) -> Result<Exit, Failure> {
-    let Loaded { settings, merged } = loaded;
+    let Loaded { settings, merged, warnings } = loaded;
     let log = settings.log.clone();
     telemetry::init(&log).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let shutdown = Shutdown::new();
@@ -22,6 +22,9 @@ pub(super) async fn run(loaded: Loaded) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, "starting the gateway; beside the defaults: {}", merged.differences());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let listeners = Listeners::bind(&settings)?;
     let entrance = Entrance::start(settings, listeners, shutdown).await?;
     let mut lines = vec![format!("listening on http://{}", entrance.public)];

@@ -1,4 +1,4 @@
-//! `hythe serve`: every service in one process.
+//! `hythe serve`, every service in one process, and `hythe registry` and its like, one service each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::settings::Loaded;
 
 /// Runs until a signal, or until something it cannot do without breaks.
 pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure> {
-    let Loaded { settings, merged } = loaded;
+    let Loaded { settings, merged, warnings } = loaded;
     let log = settings.log.clone();
     telemetry::init(&log).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let shutdown = Shutdown::new();
@@ -25,6 +25,9 @@ pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure>
         data_dir = %settings.data_dir.display(),
         "starting; beside the defaults: {}", merged.differences()
     );
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     if settings.http.external_url.is_none() {
         tracing::warn!("http.external_url is not set: the token realm follows the Host of each request");
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::compat::{self, Meaning};
 use super::tree::{self, Entry, Node, Position};
 use super::{DEFAULTS, Environment, Flags, Problem, SECRET_KEYS, secret_file};
 
@@ -145,6 +146,28 @@ impl Merged {
                 Some(Ok(Value::Null)) if self.overridden_by_secret_file(&key) => {}
                 Some(Ok(value)) => self.put(key, value, Source::Environment(name)),
                 Some(Err(expected)) => problem(format!("{key}: {text:?} is not {expected}")),
+            }
+        }
+    }
+
+    /// The variables of the distribution registry; what of them has no effect is told in `warnings`.
+    pub(super) fn add_registry_environment(
+        &mut self,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<String>,
+    ) {
+        for (short, value) in environment.registry_settings() {
+            let name = format!("{}{short}", compat::PREFIX);
+            let Some(text) = value.to_str() else {
+                problems.push(Problem { place: name, message: "not UTF-8".to_owned() });
+                continue;
+            };
+            match compat::meaning(short, text) {
+                Ok(Meaning::Key(key, value)) => self.put(key.to_owned(), value, Source::Environment(name)),
+                Ok(Meaning::Ignored(reason)) => warnings.push(format!("{name} has no effect: {reason}")),
+                Ok(Meaning::Nothing | Meaning::Foreign) => {}
+                Err(problem) => problems.push(problem),
             }
         }
     }

@@ -65,8 +65,9 @@ async fn gw_05_an_upload_waits_for_the_upstream_and_arrives_whole() {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = sent.clone();
         let writing = std::thread::spawn(move || {
-            let head =
-                format!("PUT /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n");
+            let head = format!(
+                "PUT /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n"
+            );
             writer.write_all(head.as_bytes()).unwrap();
             let chunk = vec![b'x'; CHUNK];
             while counter.fetch_add(CHUNK as u64, Ordering::SeqCst) < LARGE {

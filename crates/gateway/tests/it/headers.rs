@@ -59,8 +59,10 @@ async fn gw_04_only_the_gateway_says_who_the_client_is() {
         )
     });
     let gateway = in_front_of(&[upstream.address]);
-    let proxied =
-        start(config(&[upstream.address]), serve::Config { trusted_proxies: vec!["127.0.0.1".to_owned()], ..http(limits()) });
+    let proxied = start(
+        config(&[upstream.address]),
+        serve::Config { trusted_proxies: vec!["127.0.0.1".to_owned()], ..http(limits()) },
+    );
     blocking(move || {
         let said = "X-Forwarded-For: 6.6.6.6, 7.7.7.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n\
             X-Forwarded-User: admin\r\nX_Forwarded_User: admin\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\

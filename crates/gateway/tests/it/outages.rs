@@ -67,8 +67,10 @@ async fn only_what_cannot_have_been_done_is_asked_again() {
     blocking(move || {
         let post = b"POST /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
         let delete = b"DELETE /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        let answers: Vec<_> =
-            [&post[..], delete, post, delete].iter().map(|request| exchange(gateway.address, request)).collect();
+        let answers: Vec<_> = [&post[..], delete, post, delete]
+            .iter()
+            .map(|request| exchange(gateway.address, request))
+            .collect();
         let failed = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 502 ")).count();
         assert!(failed > 0, "{answers:?}");
         assert_eq!(breaks.count(), failed);

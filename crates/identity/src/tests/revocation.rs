@@ -122,7 +122,7 @@ async fn an_expired_token_is_checked_against_revocations_that_the_feed_has_long_
     let token = token_for(&identity, id.0).await;
     identity.0.clock.shift(TimeDelta::hours(2));
     let Err(Error::Expired(contents)) = identity.verify(&token).await else { panic!("not expired") };
-    assert_eq!(contents.user_id, Some(id.0));
+    assert_eq!(contents.id, id.0);
     let mut tx = database.begin().await.unwrap();
     epochs::raise(&mut tx, Subject::Project(PROJECT)).await.unwrap();
     tx.commit().await.unwrap();

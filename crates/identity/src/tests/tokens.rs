@@ -76,12 +76,12 @@ async fn a_token_says_who_and_what_and_never_administrator() {
 
         let verified = identity.verify(&issued.token).await.unwrap();
         assert_eq!(verified.access, grant);
-        assert_eq!(verified.user_id, caller.user().map(|user| user.id.0));
+        assert_eq!(Some(verified.id), caller.user().map(|user| user.id.0));
         assert!(!verified.principal().is_sysadmin());
 
         let nobody = identity.sign(&Principal::Anonymous, &[]).await.unwrap();
         let nobody = identity.verify(&nobody.token).await.unwrap();
-        assert_eq!((nobody.user_id, nobody.principal()), (None, Principal::Anonymous));
+        assert_eq!((nobody.id, nobody.principal()), (0, Principal::Anonymous));
     }
 }
 

@@ -88,7 +88,7 @@ async fn pulling_from_any_of_some_projects() {
         // As from a token, which never says that somebody is a system administrator.
         let principal = match &caller.principal {
             Principal::User(user) => Principal::User(identity::User { sysadmin: false, ..user.clone() }),
-            Principal::Anonymous => Principal::Anonymous,
+            other => other.clone(),
         };
         let tenancy = world.tenancy.clone();
         async move { tenancy.may_pull_any(&principal, &projects).await.unwrap() }

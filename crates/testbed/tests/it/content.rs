@@ -638,3 +638,58 @@ async fn referrers_of_a_subject() {
         owner.registry.get(format!("/v2/{repository}/referrers/{}", random_digest())).await.expect(200);
     assert_eq!(empty.json()["manifests"], json!([]));
 }
+
+#[tokio::test]
+async fn read_only_serves_pulls_and_refuses_changes() {
+    let bed = Bed::own(Options::default()).await;
+    let project = bed.project("frozen").create().await;
+    let repository = project.repository("app");
+    let admin = bed.admin().registry();
+    let image = admin.push_image(&repository, "1").await;
+    let upload = admin.start_upload(&repository).await;
+    let inside = bed.inside().await;
+    let switch = async |on: bool| {
+        let set = "insert into tenancy.settings (key, value) values ('read_only', to_jsonb($1))
+                   on conflict (key) do update set value = excluded.value";
+        sqlx::query(set).bind(on).execute(inside.database.pool()).await.expect("a setting");
+        // Settings are at most a second old.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    };
+    switch(true).await;
+    for (method, path) in [
+        (Method::POST, format!("/v2/{repository}/blobs/uploads/")),
+        (Method::PATCH, upload.location.clone()),
+        (Method::DELETE, upload.location.clone()),
+        (Method::PUT, format!("/v2/{repository}/manifests/2")),
+        (Method::DELETE, format!("/v2/{repository}/manifests/{}", image.digest)),
+        (Method::DELETE, format!("/v2/{repository}/blobs/{}", image.layer)),
+    ] {
+        let answer = admin.request(method.clone(), &path).send().await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"), "{method} {path}: {answer}");
+        assert!(answer.text().contains("read-only"), "{answer}");
+        // Who may not push is told that, and nothing else.
+        bed.registry().request(method, &path).send().await.expect(401);
+    }
+    admin.get_manifest(&repository, "1").await.expect(200);
+    admin.get_blob(&repository, &image.layer).await.expect(200);
+    admin.get(&upload.location).await.expect(204);
+    let rest = bed.admin().client();
+    rest.delete(project.path("/repositories/app")).await.expect_error(403, "DENIED");
+    assert_eq!(rest.get("/api/v2.0/systeminfo").await.expect(200).json()["read_only"], true);
+    switch(false).await;
+    let bytes = random_bytes(10);
+    admin.finish(&upload, Digest::of(Algorithm::Sha256, &bytes), &bytes).await.expect(201);
+}
+
+#[tokio::test]
+async fn variables_of_the_distribution_registry_count() {
+    let options = Options::default()
+        .set("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{\"enabled\":true}")
+        .set("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd");
+    let bed = Bed::own(options).await;
+    let project = bed.project("frozen").create().await;
+    let admin = bed.admin().registry();
+    let path = format!("/v2/{}/blobs/uploads/", project.repository("app"));
+    admin.request(Method::POST, path).send().await.expect_error(403, "DENIED");
+    assert!(bed.log().contains("REGISTRY_AUTH_HTPASSWD_PATH has no effect"), "{}", bed.log());
+}

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cli::{Role as Service, Route};
 use hythe_testbed::{Answer, Bed, Client, Credentials, Image, Project, Role, User};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{random_digest, random_uuid};
 
@@ -36,7 +36,24 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ),
     ("tag", ["create delete list", "create delete list", "create list", "list", "list"]),
     ("accessory", ["list", "list", "list", "list", "list"]),
+    ("robot", ["create read update delete list", "read list", "read list", "read list", ""]),
 ];
+
+/// What a robot may be given in a project, as far as a route asks for it.
+const ROBOT: &[(&str, &str)] = &[
+    ("project", "read update delete"),
+    ("member", "create read update delete list"),
+    ("metadata", "create read update delete list"),
+    ("repository", "read update delete list pull push"),
+    ("artifact", "create read delete list"),
+    ("tag", "create delete list"),
+    ("accessory", "list"),
+    ("robot", "create read delete list"),
+];
+
+/// What a robot may be given on the installation, likewise.
+const ROBOT_SYSTEM: &[(&str, &str)] =
+    &[("project", "create list"), ("catalog", "read"), ("robot", "create read delete list")];
 
 /// Rights of everybody in a public project (7.2).
 const PUBLIC: &[(&str, &str)] = &[
@@ -52,7 +69,22 @@ enum Identity {
     Nobody,
     Stranger,
     Member(Role),
+    /// A robot that may pull from the projects of the test.
+    RobotPull,
+    /// A robot that holds everything a robot can hold in them.
+    RobotFull,
+    /// A robot of another project, which holds everything there.
+    RobotElsewhere,
+    /// A robot that holds everything in every project and on the installation.
+    RobotSystem,
     Sysadmin,
+}
+
+impl Identity {
+    fn is_robot(self) -> bool {
+        use Identity::{RobotElsewhere, RobotFull, RobotPull, RobotSystem};
+        [RobotPull, RobotFull, RobotElsewhere, RobotSystem].contains(&self)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +163,11 @@ fn holds(identity: Identity, place: Place, permission: &str) -> bool {
     match identity {
         Identity::Sysadmin => true,
         _ if place == Place::Missing => false,
-        Identity::Nobody | Identity::Stranger => open,
+        Identity::Nobody | Identity::Stranger | Identity::RobotElsewhere => open,
+        Identity::RobotPull => open || permission == "repository:pull",
+        Identity::RobotFull | Identity::RobotSystem => {
+            open || ROBOT.iter().any(|(name, rights)| *name == resource && has(rights, action))
+        }
         Identity::Member(role) => {
             let column = match role {
                 Role::ProjectAdmin => 0,
@@ -179,10 +215,30 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
         }
         // A token of nobody in particular is a valid token.
         (_, "identity") => Exactly(if nobody && manner == Manner::Direct { &[401] } else { &[200] }),
-        (_, "catalog") => Exactly(if identity == Identity::Sysadmin { &[200] } else { &[401] }),
+        (_, "catalog") => {
+            let held = [Identity::Sysadmin, Identity::RobotSystem].contains(&identity);
+            Exactly(if held { &[200] } else { &[401] })
+        }
+        (_, "user") if nobody => Exactly(&[401]),
+        (_, "user") => Exactly(if identity.is_robot() { &[412] } else { &[200] }),
+        (_, "project-create") if nobody => Exactly(&[401]),
+        (_, "project-create") => {
+            if identity.is_robot() && identity != Identity::RobotSystem {
+                Exactly(&[403])
+            } else {
+                Open
+            }
+        }
+        (_, "robots") if nobody => Exactly(&[401]),
+        (_, "robots") => {
+            let held = [Identity::Sysadmin, Identity::RobotSystem].contains(&identity);
+            Exactly(if held { &[200] } else { &[403] })
+        }
         (_, "project-name") if nobody => Exactly(&[401]),
         (_, "project-name") => {
-            let seen = place != Place::Missing && holds(identity, place, "project:read");
+            // A robot sees the projects it was given anything in.
+            let given = place != Place::Missing && identity == Identity::RobotPull;
+            let seen = place != Place::Missing && (given || holds(identity, place, "project:read"));
             Exactly(if seen { &[200] } else { &[404] })
         }
         (Service::Registry, _) => {
@@ -215,6 +271,7 @@ struct Target {
     place: Place,
     name: String,
     membership: i64,
+    robot: i64,
     image: Image,
 }
 
@@ -222,6 +279,7 @@ struct Everybody {
     bed: Bed,
     stranger: User,
     members: Vec<(Role, User)>,
+    robots: Vec<(Identity, User)>,
 }
 
 impl Everybody {
@@ -230,6 +288,7 @@ impl Everybody {
         [Identity::Nobody, Identity::Stranger]
             .into_iter()
             .chain(members)
+            .chain(self.robots.iter().map(|(identity, _)| *identity))
             .chain([Identity::Sysadmin])
             .collect()
     }
@@ -242,6 +301,7 @@ impl Everybody {
                 self.members.iter().find(|(found, _)| *found == role).map(|(_, user)| user.clone())
             }
             Identity::Sysadmin => Some(self.bed.admin()),
+            robot => self.robots.iter().find(|(found, _)| *found == robot).map(|(_, user)| user.clone()),
         }
     }
 
@@ -264,8 +324,9 @@ async fn world() -> (Everybody, Vec<Target>) {
     for role in Role::ALL {
         members.push((role, bed.user("role").await));
     }
-    let everybody = Everybody { stranger: bed.user("stranger").await, members, bed: bed.clone() };
-    let mut targets = Vec::new();
+    let mut everybody =
+        Everybody { stranger: bed.user("stranger").await, members, robots: Vec::new(), bed: bed.clone() };
+    let mut targets: Vec<Target> = Vec::new();
     for place in [Place::Private, Place::Public] {
         let builder = bed.project("matrix");
         let project: Project =
@@ -275,11 +336,47 @@ async fn world() -> (Everybody, Vec<Target>) {
             membership = project.add_member(user, *role).await;
         }
         let image = bed.admin().registry().push_image(&project.repository("app"), "1").await;
-        targets.push(Target { place, name: project.name, membership, image });
+        let permissions = json!([permission("project", &project.name, &[("tag", "list")])]);
+        let robot = bed.robot("project", permissions).await;
+        let robot = robot_id(&bed, &project, &robot).await;
+        targets.push(Target { place, name: project.name, membership, robot, image });
     }
     let (membership, image) = (targets[0].membership, targets[0].image.clone());
-    targets.push(Target { place: Place::Missing, name: bed.unique("missing"), membership, image });
+    let missing = bed.unique("missing");
+    targets.push(Target { place: Place::Missing, name: missing, membership, robot: 999_999_999, image });
+
+    let own = [targets[0].name.as_str(), &targets[1].name];
+    let in_own = |rights: &[(&str, &str)]| -> Vec<Value> {
+        own.iter().map(|name| permission("project", name, rights)).collect()
+    };
+    let elsewhere = bed.project("elsewhere").create().await;
+    let in_elsewhere = json!([permission("project", &elsewhere.name, ROBOT)]);
+    let everywhere = json!([permission("project", "*", ROBOT), permission("system", "/", ROBOT_SYSTEM)]);
+    everybody.robots = vec![
+        (Identity::RobotPull, bed.robot("system", in_own(&[("repository", "pull")]).into()).await),
+        (Identity::RobotFull, bed.robot("system", in_own(ROBOT).into()).await),
+        (Identity::RobotElsewhere, bed.robot("project", in_elsewhere).await),
+        (Identity::RobotSystem, bed.robot("system", everywhere).await),
+    ];
     (everybody, targets)
+}
+
+/// One entry of a robot's permissions.
+fn permission(kind: &str, namespace: &str, rights: &[(&str, &str)]) -> Value {
+    let access: Vec<Value> = rights
+        .iter()
+        .flat_map(|(resource, actions)| {
+            actions.split(' ').map(move |action| json!({"resource": resource, "action": action}))
+        })
+        .collect();
+    json!({"kind": kind, "namespace": namespace, "access": access})
+}
+
+async fn robot_id(bed: &Bed, project: &Project, robot: &User) -> i64 {
+    let path = format!("/api/v2.0/robots?q=Level=project,ProjectID={}", project.id);
+    let listed = bed.admin().client().get(&path).await.expect(200).json();
+    let found = listed.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == robot.name));
+    found.and_then(|row| row["id"].as_i64()).unwrap_or_else(|| panic!("{} in {listed}", robot.name))
 }
 
 /// The path of a route with real things where it reads and unreal ones where it would change something.
@@ -303,6 +400,8 @@ fn fill(route: &Route, target: &Target) -> String {
             "upload" => random_uuid(),
             "mid" if reading => target.membership.to_string(),
             "mid" => "999999999".to_owned(),
+            "robot_id" if route.method == "DELETE" => "999999999".to_owned(),
+            "robot_id" => target.robot.to_string(),
             unknown => panic!("roles.rs has no value for the placeholder {unknown} of {}", route.path),
         };
         path.push_str(&value);

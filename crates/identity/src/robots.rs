@@ -1,0 +1,411 @@
+//! Accounts of programs: names, secrets, ends. What one may do is `tenancy`'s business, which calls this inside its
+//! own transactions and has decided before it does.
+//!
+//! Invariants:
+//! * A secret is shown once, by the call that made it. One made here is stored as SHA-256, a chosen one as argon2id.
+//! * Whatever changes or ends a robot raises its epoch, so that its tokens and remembered secrets end within 5 s.
+
+use chrono::{DateTime, Utc};
+use database::Tx;
+use database::list::{self, Columns, Page, Query, Select};
+use sealed::Secret;
+use sqlx::FromRow;
+
+use crate::epochs::{self, Subject};
+use crate::error::Error;
+use crate::passwords;
+use crate::principal::{Principal, Robot, RobotId};
+use crate::{Identity, Origin};
+
+/// In front of a robot's stored name when it is shown and when it logs in.
+const PREFIX: &str = "robot$";
+
+/// Means the same, in shells and CI files that make something else of a dollar sign.
+const SHELL_PREFIX: &str = "robot+";
+
+/// Days from the creation until the end; more is a mistake, and -1 means without end.
+const DURATION_DAYS_MAX: i64 = i32::MAX as i64 - 1;
+
+/// The part of a login name that is stored, when it can be a robot's. An e-mail address cannot.
+pub(crate) fn stored_name(login: &str) -> Option<&str> {
+    let stored = login.strip_prefix(PREFIX).or_else(|| login.strip_prefix(SHELL_PREFIX))?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+._-".contains(c);
+    (!stored.is_empty() && stored.chars().all(fits)).then_some(stored)
+}
+
+/// How a robot of this stored name is called by everybody.
+pub(crate) fn login_name(stored: &str) -> String {
+    format!("{PREFIX}{stored}")
+}
+
+impl Robot {
+    /// Whether its time is over.
+    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// A robot to be made.
+pub struct NewRobot<'a> {
+    /// `[a-z0-9]+(?:[._-][a-z0-9]+)*`, without prefix and project.
+    pub name: &'a str,
+    /// Id and name of the project it belongs to; none for one of the whole installation.
+    pub project: Option<(i64, &'a str)>,
+    pub description: &'a str,
+    /// -1 without end.
+    pub duration_days: i64,
+    pub disabled: bool,
+    pub creator: &'a Principal,
+}
+
+/// A robot just made.
+pub struct RobotCreated {
+    pub id: RobotId,
+    /// With its prefix.
+    pub name: String,
+    /// Shown now and never again.
+    pub secret: Secret,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What of a robot can be changed; its name and level cannot.
+pub struct RobotChange<'a> {
+    pub description: &'a str,
+    /// `None` keeps it.
+    pub duration_days: Option<i64>,
+    pub disabled: bool,
+}
+
+/// A robot as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct RobotAccount {
+    pub id: i64,
+    /// The project it belongs to.
+    pub project_id: Option<i64>,
+    /// As stored, without prefix.
+    name: String,
+    pub description: String,
+    pub duration_days: i64,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub disabled: bool,
+    pub creator_kind: String,
+    pub creator_id: i64,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub last_used_address: String,
+    pub last_used_client: String,
+}
+
+impl RobotAccount {
+    /// The name with its prefix.
+    pub fn login_name(&self) -> String {
+        login_name(&self.name)
+    }
+}
+
+const COLUMNS: Columns = Columns::new(
+    &[
+        list::integer("id", "r.id").sortable(),
+        list::text("name", "r.name").sortable(),
+        list::text("description", "r.description").sortable(),
+        list::integer("duration", "r.duration_days").sortable(),
+        list::integer("expires_at", "coalesce(extract(epoch from r.expires_at)::bigint, -1)").sortable(),
+        list::flag("disabled", "r.disabled"),
+        list::integer("creator_ref", "r.creator_id"),
+        list::text("creator_type", "r.creator_kind"),
+        list::time("creation_time", "r.created_at").sortable(),
+        list::time("update_time", "r.updated_at").sortable(),
+    ],
+    "r.name",
+    "r.id",
+);
+
+fn robots() -> Select {
+    Select::new(
+        "r.id, r.project_id, r.name, r.description, r.duration_days, r.expires_at, r.disabled, r.creator_kind,
+         r.creator_id, r.created_at, r.updated_at, r.last_used_at, r.last_used_address, r.last_used_client",
+        "identity.robots r",
+    )
+    .and_sql("r.deleted_at is null")
+}
+
+impl Identity {
+    /// Makes a robot with a secret of its own.
+    ///
+    /// # Errors
+    /// `Invalid` for a name, description or duration that cannot be, `Taken`.
+    pub async fn robot_insert(&self, tx: &mut Tx, new: &NewRobot<'_>) -> Result<RobotCreated, Error> {
+        check_name(new.name)?;
+        check_description(new.description)?;
+        let duration = checked_duration(new.duration_days)?;
+        let name = match new.project {
+            Some((_, project)) => format!("{project}+{}", new.name),
+            None => new.name.to_owned(),
+        };
+        let (creator_kind, creator_id) = new.creator.account().ok_or(Error::Unauthenticated)?;
+        let secret = passwords::generate_robot();
+        let row = sqlx::query!(
+            r#"insert into identity.robots
+                   (project_id, name, description, secret_hash, duration_days, expires_at, disabled, creator_kind, creator_id)
+               values ($1, $2, $3, $4, $5, now() + $6::bigint * interval '1 day', $7, $8, $9)
+               on conflict (name) where deleted_at is null do nothing
+               returning id, created_at, expires_at"#,
+            new.project.map(|(id, _)| id),
+            name,
+            new.description,
+            passwords::hash_generated(&secret),
+            new.duration_days,
+            duration,
+            new.disabled,
+            creator_kind,
+            creator_id
+        )
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(Error::Taken("robot's name"))?;
+        Ok(RobotCreated {
+            id: RobotId(row.id),
+            name: login_name(&name),
+            secret,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        })
+    }
+
+    /// One robot, disabled or expired ones included.
+    pub async fn robot_by_id(&self, id: i64) -> Result<Option<RobotAccount>, Error> {
+        let page: Page<RobotAccount> =
+            list::page(self.0.database.pool(), robots().and("r.id = ", id), &COLUMNS, &Query::default())
+                .await
+                .map_err(bad_query)?;
+        Ok(page.rows.into_iter().next())
+    }
+
+    /// A page of the robots of one project, or of the whole installation's own.
+    ///
+    /// # Errors
+    /// `BadQuery`.
+    pub async fn robot_page(&self, project: Option<i64>, query: &Query) -> Result<Page<RobotAccount>, Error> {
+        let select = match project {
+            Some(project) => robots().and("r.project_id = ", project),
+            None => robots().and_sql("r.project_id is null"),
+        };
+        list::page(self.0.database.pool(), select, &COLUMNS, query).await.map_err(bad_query)
+    }
+
+    /// Changes a robot. A new duration counts from its creation.
+    ///
+    /// # Errors
+    /// `Invalid`, `RobotUnknown`.
+    pub async fn robot_change(
+        &self,
+        tx: &mut Tx,
+        id: RobotId,
+        change: &RobotChange<'_>,
+    ) -> Result<(), Error> {
+        check_description(change.description)?;
+        let duration = change.duration_days.map(checked_duration).transpose()?;
+        let changed = sqlx::query!(
+            "update identity.robots
+             set description = $2, disabled = $3, updated_at = now(),
+                 duration_days = coalesce($4, duration_days),
+                 expires_at = case when $4::bigint is null then expires_at
+                              else created_at + $5::bigint * interval '1 day' end
+             where id = $1 and deleted_at is null",
+            id.0,
+            change.description,
+            change.disabled,
+            change.duration_days,
+            duration.flatten()
+        )
+        .execute(&mut **tx)
+        .await?;
+        self.ended(tx, id, changed.rows_affected()).await
+    }
+
+    /// Gives a robot another secret: the chosen one, or a new one, which is returned.
+    ///
+    /// # Errors
+    /// `Invalid` for a weak one, `RobotUnknown`, `Busy`.
+    pub async fn robot_rekey(
+        &self,
+        tx: &mut Tx,
+        id: RobotId,
+        chosen: Option<Secret>,
+    ) -> Result<Option<Secret>, Error> {
+        let (hash, made) = match chosen {
+            Some(secret) => {
+                passwords::check_policy(&secret)?;
+                (self.0.hasher.hash(&secret).await?, None)
+            }
+            None => {
+                let secret = passwords::generate_robot();
+                (passwords::hash_generated(&secret), Some(secret))
+            }
+        };
+        let changed = sqlx::query!(
+            "update identity.robots
+             set secret_hash = $2, credential_version = credential_version + 1, updated_at = now()
+             where id = $1 and deleted_at is null",
+            id.0,
+            hash
+        )
+        .execute(&mut **tx)
+        .await?;
+        self.ended(tx, id, changed.rows_affected()).await?;
+        Ok(made)
+    }
+
+    /// Deletes a robot. Its row stays for those who need its name, which becomes free.
+    ///
+    /// # Errors
+    /// `RobotUnknown`.
+    pub async fn robot_delete(&self, tx: &mut Tx, id: RobotId) -> Result<(), Error> {
+        let gone = sqlx::query!(
+            "update identity.robots
+             set deleted_at = now(), updated_at = now(), credential_version = credential_version + 1
+             where id = $1 and deleted_at is null",
+            id.0
+        )
+        .execute(&mut **tx)
+        .await?;
+        self.ended(tx, id, gone.rows_affected()).await
+    }
+
+    /// Deletes the robots of a project that is being deleted.
+    pub async fn robots_delete_of(&self, tx: &mut Tx, project: i64) -> Result<(), Error> {
+        let gone = sqlx::query_scalar!(
+            "update identity.robots
+             set deleted_at = now(), updated_at = now(), credential_version = credential_version + 1
+             where project_id = $1 and deleted_at is null returning id",
+            project
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+        for id in gone {
+            epochs::raise(tx, Subject::Robot(id)).await?;
+        }
+        Ok(())
+    }
+
+    /// The robot as it is now; nothing when it is deleted, disabled or over.
+    pub(crate) async fn active_robot(&self, id: RobotId) -> Result<Option<Robot>, Error> {
+        let row = sqlx::query!(
+            r#"select r.name, r.expires_at, coalesce(e.epoch, 0) as "epoch!"
+               from identity.robots r
+               left join identity.epochs e on e.kind = 3 and e.subject_id = r.id
+               where r.id = $1 and not r.disabled and r.deleted_at is null
+                 and (r.expires_at is null or r.expires_at > now())"#,
+            id.0
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?;
+        Ok(row.map(|row| Robot {
+            id,
+            name: login_name(&row.name),
+            expires_at: row.expires_at,
+            epoch: row.epoch,
+        }))
+    }
+
+    /// Notes a login. A remembered secret notes nothing, so this is at most about once a minute and process.
+    pub(crate) async fn robot_used(&self, id: RobotId, origin: &Origin) -> Result<(), Error> {
+        sqlx::query!(
+            "update identity.robots set last_used_at = now(), last_used_address = $2, last_used_client = $3 where id = $1",
+            id.0,
+            origin.address,
+            origin.client
+        )
+        .execute(self.0.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    async fn ended(&self, tx: &mut Tx, id: RobotId, rows: u64) -> Result<(), Error> {
+        if rows == 0 {
+            return Err(Error::RobotUnknown(id.0));
+        }
+        Ok(epochs::raise(tx, Subject::Robot(id.0)).await?)
+    }
+}
+
+fn bad_query(err: list::Error) -> Error {
+    match err {
+        list::Error::Database(err) => err.into(),
+        other => Error::BadQuery(other),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = name.len() <= 255
+        && name.split(['.', '_', '-']).all(|part| !part.is_empty() && part.chars().all(plain));
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Invalid(
+            "the robot's name must have 1 to 255 lower-case letters and digits, with single . _ - between them",
+        ))
+    }
+}
+
+fn check_description(text: &str) -> Result<(), Error> {
+    if text.chars().count() <= 1024 && !text.contains('\0') {
+        Ok(())
+    } else {
+        Err(Error::Invalid("the description must have at most 1024 characters"))
+    }
+}
+
+/// Days until the end; nothing for a robot without one, and for one that outlives the calendar of answers.
+fn checked_duration(days: i64) -> Result<Option<i64>, Error> {
+    match days {
+        -1 => Ok(None),
+        1..=MILLENNIA_DAYS => Ok(Some(days)),
+        1..=DURATION_DAYS_MAX => Ok(None),
+        _ => Err(Error::Invalid("duration must be -1 (never expires) or a number of days from 1 on")),
+    }
+}
+
+/// Later ends have years of five digits, which cannot be written in an answer.
+const MILLENNIA_DAYS: i64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_be_a_robot() {
+        for (login, stored) in [
+            ("robot$ci", Some("ci")),
+            ("robot$library+ci", Some("library+ci")),
+            ("robot+ci", Some("ci")),
+            ("robot+library+ci", Some("library+ci")),
+            ("robot+x@example.com", None),
+            ("robot$", None),
+            ("robot$Ci", None),
+            ("robot", None),
+            ("ci", None),
+        ] {
+            assert_eq!(stored_name(login), stored, "{login}");
+        }
+    }
+
+    #[test]
+    fn names_and_durations() {
+        for good in ["a", "ci-1", "a.b_c-d", "0"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "a+b", "-a", "a-", "a..b", "a b", "robot$a", "ä"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert!(matches!(checked_duration(-1), Ok(None)));
+        assert!(matches!(checked_duration(30), Ok(Some(30))));
+        assert!(matches!(checked_duration(DURATION_DAYS_MAX), Ok(None)));
+        for bad in [0, -2, DURATION_DAYS_MAX + 1, i64::MIN] {
+            assert!(checked_duration(bad).is_err(), "{bad}");
+        }
+    }
+}
