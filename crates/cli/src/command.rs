@@ -4,6 +4,7 @@
 
 mod admin;
 mod config;
+mod gateway;
 mod keys;
 mod migrate;
 mod password;
@@ -53,6 +54,8 @@ enum Command {
     Projects(ServeLine),
     /// Run only the background jobs.
     Worker(ServeLine),
+    /// Run the entrance in front of other roles: paths to services, without a database.
+    Gateway(ServeLine),
     /// Bring the database schema up to date and end.
     Migrate(Common),
     /// Look at the configuration without starting anything.
@@ -91,6 +94,12 @@ struct ServeLine {
     ops_listen: Option<String>,
 }
 
+impl ServeLine {
+    fn flags(&self) -> Flags {
+        Flags { listen: self.listen.clone(), ops_listen: self.ops_listen.clone(), ..self.common.flags() }
+    }
+}
+
 impl Common {
     fn flags(&self) -> Flags {
         Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), ..Flags::default() }
@@ -125,6 +134,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Auth(line) => run_roles(line, &[Role::Auth]),
         Command::Projects(line) => run_roles(line, &[Role::Projects]),
         Command::Worker(line) => run_roles(line, &[Role::Worker]),
+        Command::Gateway(line) => in_runtime(gateway::run(load(&line.flags())?)),
         Command::Migrate(common) => {
             let loaded = common.load()?;
             in_runtime(migrate::run(loaded))
@@ -137,8 +147,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
 }
 
 fn run_roles(line: ServeLine, roles: &[Role]) -> Result<Exit, Failure> {
-    let flags = Flags { listen: line.listen, ops_listen: line.ops_listen, ..line.common.flags() };
-    let loaded = load(&flags)?;
+    let loaded = load(&line.flags())?;
     in_runtime(serve::run(loaded, roles))
 }
 

@@ -9,6 +9,7 @@ pub mod command;
 mod data_dir;
 mod exit;
 mod first_start;
+mod gateway;
 mod ground;
 pub mod platform;
 mod role;

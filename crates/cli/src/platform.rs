@@ -195,7 +195,7 @@ impl Platform {
     }
 }
 
-fn serve_operations(
+pub(crate) fn serve_operations(
     listener: TcpListener,
     health: &Health,
     metrics: &Metrics,

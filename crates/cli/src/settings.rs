@@ -58,6 +58,7 @@ pub struct Settings {
     pub tenancy: tenancy::Config,
     pub catalog: catalog::Config,
     pub registry: registry::Config,
+    pub gateway: gateway::Config,
 }
 
 /// The `storage` section.
@@ -221,6 +222,7 @@ fn typed(merged: &Merged, environment: &Environment, problems: &mut Vec<Problem>
     let tenancy = merged.section("tenancy", problems);
     let catalog = merged.section("catalog", problems);
     let registry = merged.section("registry", problems);
+    let gateway = merged.section("gateway", problems);
     let data_dir = match data_dir?.or_else(|| environment.default_data_dir()) {
         Some(data_dir) => data_dir,
         None => {
@@ -254,6 +256,7 @@ fn typed(merged: &Merged, environment: &Environment, problems: &mut Vec<Problem>
         tenancy: tenancy?,
         catalog: catalog?,
         registry: registry?,
+        gateway: gateway?,
     })
 }
 
@@ -426,6 +429,7 @@ mod tests {
         let known: Vec<&str> = merged.keys().collect();
         for (section, fields) in [
             ("http", fields::<serve::Config>()),
+            ("http.limits", fields::<serve::Limits>()),
             ("database", fields::<database::Config>()),
             ("database.embedded", fields::<database::EmbeddedConfig>()),
             ("storage", fields::<Storage>()),
@@ -437,6 +441,8 @@ mod tests {
             ("tenancy", fields::<tenancy::Config>()),
             ("catalog", fields::<catalog::Config>()),
             ("registry", fields::<registry::Config>()),
+            ("gateway", fields::<gateway::Config>()),
+            ("gateway.upstreams", fields::<gateway::Upstreams>()),
         ] {
             assert!(!fields.is_empty(), "{section}");
             for field in fields {

@@ -4,11 +4,19 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
+/// The media type of error bodies.
+pub const ERROR_CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
 /// An error body: `{"errors":[{"code":…,"message":…}]}` and a newline.
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+pub fn error_body(code: &str, message: &str) -> String {
     let mut body = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
     body.push('\n');
-    HttpResponse::build(status).content_type("application/json; charset=utf-8").body(body)
+    body
+}
+
+/// An answer with such a body.
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+    HttpResponse::build(status).content_type(ERROR_CONTENT_TYPE).body(error_body(code, message))
 }
 
 /// What a path that belongs to no mount answers.

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use crate::Limits;
 use crate::middleware::peer::{Network, NetworkError};
 
 /// How the public and the operations listener behave.
@@ -21,12 +22,8 @@ pub struct Config {
     pub workers: usize,
     /// Threads per HTTP worker for blocking work; services run theirs on the main runtime instead.
     pub worker_blocking_threads_max: usize,
-    /// Open connections per HTTP worker; more wait in the backlog.
-    pub connections_per_worker_max: usize,
     /// How long an idle connection stays open.
     pub keep_alive_seconds: u64,
-    /// How long the head of a connection's first request may take.
-    pub request_head_timeout_seconds: u64,
     /// How long a closing connection may go on sending what nobody reads, so that the answer is not lost.
     pub linger_timeout_seconds: u64,
     /// Time between "not ready" and closing the listener, for load balancers to notice.
@@ -35,6 +32,8 @@ pub struct Config {
     pub drain_timeout_seconds: u64,
     /// One log line per request.
     pub access_log: bool,
+    /// What one client may take.
+    pub limits: Limits,
 }
 
 impl Config {

@@ -7,7 +7,6 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use actix_web::http::Method;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -151,8 +150,8 @@ impl Drop for InFlight {
 }
 
 /// Method labels are lower case as in the reference implementation; what nobody defined is one label.
-pub(crate) fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
+pub(crate) fn method_label(method: &str) -> &'static str {
+    match method {
         "GET" => "get",
         "HEAD" => "head",
         "PUT" => "put",

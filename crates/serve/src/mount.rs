@@ -63,7 +63,7 @@ pub(crate) fn owner(mounts: &[(&'static str, &'static str)], path: &str) -> &'st
 }
 
 /// Whether `path` is `prefix` or lies below it, by whole segments.
-pub(crate) fn covers(prefix: &str, path: &str) -> bool {
+pub fn covers(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

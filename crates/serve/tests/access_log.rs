@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use hythe_serve as serve;
-use serve::{Config, Mount, Shutdown};
+use serve::{Config, Limits, Mount, Shutdown};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -36,13 +36,24 @@ async fn one_line_per_request_without_secrets() {
         trusted_proxies: Vec::new(),
         workers: 1,
         worker_blocking_threads_max: 1,
-        connections_per_worker_max: 10,
         keep_alive_seconds: 1,
-        request_head_timeout_seconds: 1,
         linger_timeout_seconds: 1,
         drain_delay_ms: 0,
         drain_timeout_seconds: 1,
         access_log: true,
+        limits: Limits {
+            connections_max: 100,
+            connections_per_address_max: 0,
+            head_bytes_max: 16 * 1024,
+            url_bytes_max: 8 * 1024,
+            head_timeout_seconds: 20,
+            body_bytes_per_second_min: 1024,
+            body_stall_seconds: 60,
+            requests_per_second: 0,
+            requests_burst: 0,
+            logins_per_minute: 0,
+            logins_burst: 0,
+        },
     };
     let mount = Mount {
         name: "test",

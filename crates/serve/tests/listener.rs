@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use hythe_serve as serve;
-use serve::{Check, Config, Health, Metrics, Mount, Operations, Shutdown};
+use serve::{Check, Config, Health, Limits, Metrics, Mount, Operations, Shutdown};
 
 fn config() -> Config {
     Config {
@@ -19,13 +19,24 @@ fn config() -> Config {
         trusted_proxies: vec!["127.0.0.2".to_owned()],
         workers: 2,
         worker_blocking_threads_max: 2,
-        connections_per_worker_max: 100,
         keep_alive_seconds: 5,
-        request_head_timeout_seconds: 5,
         linger_timeout_seconds: 2,
         drain_delay_ms: 0,
         drain_timeout_seconds: 10,
         access_log: true,
+        limits: Limits {
+            connections_max: 100,
+            connections_per_address_max: 0,
+            head_bytes_max: 16 * 1024,
+            url_bytes_max: 8 * 1024,
+            head_timeout_seconds: 20,
+            body_bytes_per_second_min: 1024,
+            body_stall_seconds: 60,
+            requests_per_second: 0,
+            requests_burst: 0,
+            logins_per_minute: 0,
+            logins_burst: 0,
+        },
     }
 }
 

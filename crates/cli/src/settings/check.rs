@@ -36,15 +36,22 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
     if settings.database.owner_url.is_some() && settings.database.url.is_none() {
         wrong("database.owner_url", "set database.url too".to_owned());
     }
-    let ranges: [(&str, u64, u64, u64); 12] = [
+    let limits = &http.limits;
+    let ranges: [(&str, u64, u64, u64); 18] = [
         ("http.workers", http.workers as u64, 0, 512),
         ("http.worker_blocking_threads_max", http.worker_blocking_threads_max as u64, 1, 512),
-        ("http.connections_per_worker_max", http.connections_per_worker_max as u64, 1, 1_000_000),
         ("http.keep_alive_seconds", http.keep_alive_seconds, 1, 3600),
-        ("http.request_head_timeout_seconds", http.request_head_timeout_seconds, 1, 300),
         ("http.linger_timeout_seconds", http.linger_timeout_seconds, 1, 60),
         ("http.drain_delay_ms", http.drain_delay_ms, 0, 600_000),
         ("http.drain_timeout_seconds", http.drain_timeout_seconds, 1, 3600),
+        ("http.limits.connections_max", limits.connections_max as u64, 1, 1_000_000),
+        ("http.limits.head_bytes_max", limits.head_bytes_max as u64, 1024, 65_536),
+        ("http.limits.url_bytes_max", limits.url_bytes_max as u64, 1024, 65_536),
+        ("http.limits.head_timeout_seconds", limits.head_timeout_seconds, 1, 300),
+        ("http.limits.body_bytes_per_second_min", limits.body_bytes_per_second_min, 1, 1_048_576),
+        ("http.limits.body_stall_seconds", limits.body_stall_seconds, 1, 3600),
+        ("http.limits.requests_burst", limits.requests_burst.into(), 1, 1_000_000),
+        ("http.limits.logins_burst", limits.logins_burst.into(), 1, 1_000_000),
         ("database.pool_max", settings.database.pool_max.into(), 4, 1000),
         ("catalog.upload_hours_max", settings.catalog.upload_hours_max.into(), 1, 8760),
         ("catalog.upload_empty_minutes_max", settings.catalog.upload_empty_minutes_max.into(), 1, 10_080),
@@ -55,7 +62,8 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
             wrong(key, format!("{value} is not between {low} and {high}"));
         }
     }
-    for problem in settings.identity.problems().into_iter().chain(settings.worker.problems()) {
+    let problems_of_sections = settings.identity.problems().into_iter();
+    for problem in problems_of_sections.chain(settings.worker.problems()).chain(settings.gateway.problems()) {
         match problem.split_once(": ") {
             Some((key, message)) => wrong(key, message.to_owned()),
             None => wrong("", problem),

@@ -7,38 +7,71 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{HeaderMap, USER_AGENT};
-use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
+use super::peer::Peer;
 use super::request_id::RequestId;
 use crate::metrics::{self, Family, Finished, InFlight};
 
 const PATH_LENGTH_MAX: usize = 512;
 const USER_AGENT_LENGTH_MAX: usize = 255;
 
-/// What is known when the service begins.
-pub(crate) struct Observation {
-    pub access_log: bool,
-    pub begun: Instant,
-    pub in_flight: InFlight,
-    pub family: Family,
-    pub method: Method,
-    pub path: String,
-    pub user_agent: String,
-    pub remote_ip: String,
+/// A request whose head was read.
+pub struct Seen<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub user_agent: Option<&'a [u8]>,
+    pub peer: &'a Peer,
     pub request_bytes: u64,
     pub request_id: RequestId,
+    /// Who answers it.
+    pub mount: &'static str,
+}
+
+/// What is known when the service begins.
+pub struct Observation {
+    access_log: bool,
+    begun: Instant,
+    in_flight: InFlight,
+    family: Family,
+    method: String,
+    path: String,
+    user_agent: String,
+    remote_ip: String,
+    request_bytes: u64,
+    request_id: RequestId,
 }
 
 impl Observation {
+    /// Begins the record of a request; it counts as in flight until the record is written or dropped.
+    pub fn begin(seen: Seen<'_>, access_log: bool) -> Self {
+        let family = Family::of(seen.path, seen.mount);
+        Self {
+            access_log,
+            begun: Instant::now(),
+            in_flight: InFlight::enter(family),
+            family,
+            method: seen.method.to_owned(),
+            path: shortened(seen.path),
+            user_agent: user_agent(seen.user_agent),
+            remote_ip: seen.peer.address_text(),
+            request_bytes: seen.request_bytes,
+            request_id: seen.request_id,
+        }
+    }
+
+    /// Whether metrics of this request name its route.
+    pub(crate) fn names_route(&self) -> bool {
+        matches!(self.family, Family::Platform(_))
+    }
+
     /// The answer's body, wrapped so that the record is written when it ends, however it ends.
-    pub(crate) fn follow(self, status: StatusCode, route: String, body: BoxBody) -> BoxBody {
+    pub(crate) fn follow(self, status: u16, route: String, body: BoxBody) -> BoxBody {
         let size = body.size();
         BoxBody::new(Observed {
             body,
             // A body that is never asked for (`HEAD`, 204, 304) is complete with nothing sent.
-            complete: size.is_eof() || self.method == Method::HEAD,
+            complete: size.is_eof() || self.method == "HEAD",
             observation: Some(self),
             status,
             route,
@@ -46,16 +79,17 @@ impl Observation {
         })
     }
 
-    fn record(self, status: StatusCode, route: String, bytes: u64, complete: bool) {
+    /// Writes the record: `bytes` of the answer's body were sent, and whether that was all of it.
+    pub fn record(self, status: u16, route: String, bytes: u64, complete: bool) {
         let duration = self.begun.elapsed();
         drop(self.in_flight);
         if self.access_log {
             tracing::info!(
                 target: "hythe_serve::access",
                 request_id = self.request_id.as_str(),
-                method = self.method.as_str(),
+                method = self.method,
                 route = self.path,
-                status = status.as_u16(),
+                status,
                 duration_ms = duration.as_millis() as u64,
                 bytes,
                 remote_ip = self.remote_ip,
@@ -67,7 +101,7 @@ impl Observation {
         metrics::record(Finished {
             family: self.family,
             method: metrics::method_label(&self.method),
-            status: status.as_u16(),
+            status,
             duration,
             request_bytes: self.request_bytes,
             response_bytes: bytes,
@@ -80,7 +114,7 @@ impl Observation {
 struct Observed {
     body: BoxBody,
     observation: Option<Observation>,
-    status: StatusCode,
+    status: u16,
     route: String,
     bytes: u64,
     complete: bool,
@@ -126,12 +160,12 @@ impl Drop for Observed {
 }
 
 /// A path for the log, cut to a bound: a URL may be long, a log line should not be.
-pub(crate) fn shortened(path: &str) -> String {
+fn shortened(path: &str) -> String {
     cut(path, PATH_LENGTH_MAX).to_owned()
 }
 
-pub(crate) fn user_agent(headers: &HeaderMap) -> String {
-    let text = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("-");
+fn user_agent(value: Option<&[u8]>) -> String {
+    let text = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("-");
     cut(text, USER_AGENT_LENGTH_MAX).to_owned()
 }
 

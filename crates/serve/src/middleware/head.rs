@@ -3,56 +3,42 @@
 //! It never repairs a path. What is refused here is refused for every service; what a service's own grammar
 //! refuses (repository names, references) stays its business.
 
-use actix_web::HttpResponse;
-use actix_web::dev::ServiceRequest;
-use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::http::{StatusCode, Uri};
-
-use crate::answer;
+use crate::Limits;
 use crate::mount::covers;
 
-/// All header names and values together, with four bytes per line for separators.
-const HEADERS_BYTES_MAX: u64 = 16 * 1024;
-/// Path and query as sent.
-const URL_BYTES_MAX: usize = 8 * 1024;
-
-/// Sizes of a request as the client sent it.
-pub(crate) struct Head {
-    /// Headers alone.
-    pub bytes: u64,
-    /// 0 when it is unknown.
-    pub content_length: u64,
+/// Sizes of a request as the client sent it, and its raw path.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub path: &'a str,
+    /// Path and query.
+    pub url_bytes: usize,
+    /// Header names and values, with four bytes per line for separators.
+    pub header_bytes: usize,
 }
 
-pub(crate) fn measure(request: &ServiceRequest) -> Head {
-    let bytes =
-        request.headers().iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum();
-    let content_length = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(0);
-    Head { bytes, content_length }
+/// Why a head goes no further, as the parts of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
 }
 
 /// The answer to a head that goes no further.
-pub(crate) fn refusal(head: &Head, uri: &Uri) -> Option<HttpResponse> {
-    let path = uri.path();
-    let registry = covers("/v2", path);
-    let url_bytes = uri.path_and_query().map_or(0, |both| both.as_str().len());
-    let general = if registry { "UNSUPPORTED" } else { "BAD_REQUEST" };
-    if url_bytes > URL_BYTES_MAX {
-        let text = format!("the URL is longer than {URL_BYTES_MAX} bytes");
-        return Some(answer::error(StatusCode::URI_TOO_LONG, general, &text));
+pub fn refusal(head: Head<'_>, limits: &Limits) -> Option<Refusal> {
+    let registry = covers("/v2", head.path);
+    let code = if registry { "UNSUPPORTED" } else { "BAD_REQUEST" };
+    if head.url_bytes > limits.url_bytes_max {
+        let message = format!("the URL is longer than {} bytes", limits.url_bytes_max);
+        return Some(Refusal { status: 414, code, message });
     }
-    if head.bytes > HEADERS_BYTES_MAX {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let text = format!("the headers are larger than {HEADERS_BYTES_MAX} bytes");
-        return Some(answer::error(status, general, &text));
+    if head.header_bytes > limits.head_bytes_max {
+        let message = format!("the headers are larger than {} bytes", limits.head_bytes_max);
+        return Some(Refusal { status: 431, code, message });
     }
-    let fault = path_fault(path)?;
+    let fault = path_fault(head.path)?;
     let code = if registry { "NAME_INVALID" } else { "BAD_REQUEST" };
-    Some(answer::error(StatusCode::BAD_REQUEST, code, fault))
+    Some(Refusal { status: 400, code, message: fault.to_owned() })
 }
 
 /// What makes a raw path ambiguous. Encoded slashes are fine below `/api`, where one segment holds a whole

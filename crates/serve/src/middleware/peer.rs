@@ -6,13 +6,11 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
-
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Headers by which a proxy speaks, and the names Hythe itself uses towards its services.
-pub(crate) fn is_trust_header(name: &str) -> bool {
+pub fn is_trust_header(name: &str) -> bool {
     name.starts_with("x-hythe-")
         || name.starts_with("x-forwarded-")
         || matches!(name, "forwarded" | "x-real-ip")
@@ -20,31 +18,37 @@ pub(crate) fn is_trust_header(name: &str) -> bool {
 
 /// The client as services see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
-    address: Option<IpAddr>,
+pub struct Peer {
+    pub address: Option<IpAddr>,
+    /// `http` or `https`, as the client used it.
     pub scheme: &'static str,
+    /// Whether it was a trusted proxy that spoke, so that what it forwards may be passed on.
+    pub through_proxy: bool,
 }
 
 impl Peer {
-    pub(crate) fn address_text(&self) -> String {
+    /// The address, or `unknown`.
+    pub fn address_text(&self) -> String {
         self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
-    }
-
-    pub(crate) fn address_header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.address_text()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 
 /// Walks the forwarded addresses from the nearest to the farthest and stops at the first that is not a
 /// trusted proxy: what stands left of it was written by somebody nobody vouches for.
-pub(crate) fn resolve(socket: Option<IpAddr>, headers: &HeaderMap, trusted: &[Network]) -> Peer {
+///
+/// `lines` gives the values of a header, line by line, in order.
+pub fn resolve<'a>(
+    socket: Option<IpAddr>,
+    trusted: &[Network],
+    lines: impl Fn(&'static str) -> Vec<&'a str>,
+) -> Peer {
     let socket = socket.map(|address| address.to_canonical());
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(*address));
     if !socket.as_ref().is_some_and(is_trusted) {
-        return Peer { address: socket, scheme: "http" };
+        return Peer { address: socket, scheme: "http", through_proxy: false };
     }
     let mut address = socket;
-    for forwarded in list(headers, FORWARDED_FOR).rev() {
+    for forwarded in list(&lines(FORWARDED_FOR)).rev() {
         let Some(next) = parse_forwarded(forwarded) else {
             break;
         };
@@ -53,17 +57,16 @@ pub(crate) fn resolve(socket: Option<IpAddr>, headers: &HeaderMap, trusted: &[Ne
             break;
         }
     }
-    let scheme = match list(headers, FORWARDED_PROTO).next_back() {
+    let scheme = match list(&lines(FORWARDED_PROTO)).next_back() {
         Some(value) if value.eq_ignore_ascii_case("https") => "https",
         _ => "http",
     };
-    Peer { address, scheme }
+    Peer { address, scheme, through_proxy: true }
 }
 
 /// The elements of a comma-separated header, over all its lines, in order.
-fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
-    let lines: Vec<&'a str> = headers.get_all(name).map(|value| value.to_str().unwrap_or_default()).collect();
-    lines.into_iter().flat_map(|line| line.split(',')).map(str::trim)
+fn list<'a>(lines: &[&'a str]) -> impl DoubleEndedIterator<Item = &'a str> {
+    lines.iter().flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// An address as proxies write it: bare, with a port, or in brackets.
@@ -91,7 +94,7 @@ pub struct Network {
 pub struct NetworkError(String);
 
 impl Network {
-    fn contains(&self, other: IpAddr) -> bool {
+    pub(crate) fn contains(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 same_prefix(own.to_bits().into(), other.to_bits().into(), 32, self.prefix)
@@ -135,16 +138,13 @@ impl FromStr for Network {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderName;
 
     fn check(socket: &str, sent: &[(&'static str, &str)], address: &str, scheme: &str) {
         let trusted: Vec<Network> =
             ["10.0.0.0/8", "192.0.2.7", "fd00::/8"].iter().map(|text| text.parse().unwrap()).collect();
-        let mut headers = HeaderMap::new();
-        for (name, value) in sent {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-        }
-        let peer = resolve(Some(socket.parse().unwrap()), &headers, &trusted);
+        let peer = resolve(Some(socket.parse().unwrap()), &trusted, |wanted| {
+            sent.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| *value).collect()
+        });
         assert_eq!((peer.address_text().as_str(), peer.scheme), (address, scheme), "{sent:?}");
     }
 

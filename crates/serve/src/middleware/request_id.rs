@@ -3,10 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
 use uuid::Uuid;
-
-use super::REQUEST_ID_HEADER;
 
 const LENGTH_MAX: usize = 64;
 
@@ -20,18 +17,19 @@ impl RequestId {
         &self.0
     }
 
-    /// The client's id when it sent exactly one and it is well formed, else a new one. What is refused here
-    /// is not an error: a strange id must not stop a pull, it just must not get into logs.
-    pub(crate) fn choose(headers: &HeaderMap) -> Self {
-        let mut sent = headers.get_all(REQUEST_ID_HEADER);
-        match (sent.next().and_then(|value| value.to_str().ok()), sent.next()) {
-            (Some(text), None) if is_valid(text) => Self(text.into()),
-            _ => Self(Uuid::new_v4().to_string().into()),
-        }
+    /// An id nobody has used before.
+    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    pub fn new() -> Self {
+        Self(Uuid::new_v4().to_string().into())
     }
 
-    pub(crate) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+    /// The client's id when it sent exactly one and it is well formed, else a new one. What is refused here
+    /// is not an error: a strange id must not stop a pull, it just must not get into logs.
+    pub fn choose<'a>(mut sent: impl Iterator<Item = &'a [u8]>) -> Self {
+        match (sent.next().and_then(|value| std::str::from_utf8(value).ok()), sent.next()) {
+            (Some(text), None) if is_valid(text) => Self(text.into()),
+            _ => Self::new(),
+        }
     }
 }
 
@@ -66,14 +64,7 @@ mod tests {
             (&[], false),
         ];
         for (sent, kept) in cases {
-            let mut headers = HeaderMap::new();
-            for value in *sent {
-                headers.append(
-                    REQUEST_ID_HEADER,
-                    HeaderValue::from_bytes(value.as_bytes()).expect("test value"),
-                );
-            }
-            let chosen = RequestId::choose(&headers);
+            let chosen = RequestId::choose(sent.iter().map(|value| value.as_bytes()));
             assert_eq!(sent.first() == Some(&chosen.as_str()), *kept, "{sent:?}");
             assert!(is_valid(chosen.as_str()));
         }

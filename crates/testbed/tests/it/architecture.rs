@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("database", &[]),
     ("egress", &[]),
     ("serve", &[]),
-    ("gateway", &[]),
+    ("gateway", &["serve"]),
     ("blobstore", &["oci"]),
     ("queue", &["database"]),
     ("sealed", &["database"]),
@@ -189,12 +189,12 @@ fn r3_external_crates_stay_in_their_places() {
         let (name, layer) = (package.name.as_str(), package.layer.as_str());
         for dependency in &package.dependencies {
             let allowed = match dependency.as_str() {
-                "actix-web" | "actix-http" | "actix-rt" | "actix-files" => {
+                "actix-web" | "actix-http" | "actix-server" | "actix-rt" | "actix-files" => {
                     ["service", "product"].contains(&layer) || name == "serve"
                 }
                 "sqlx" => layer == "domain" || ["database", "queue", "audit", "sealed"].contains(&name),
                 "object_store" | "aws-sdk-s3" | "rusoto_s3" | "s3" => name == "blobstore",
-                "reqwest" | "hyper" | "ldap3" | "ureq" => {
+                "reqwest" | "hyper" | "hyper-util" | "ldap3" | "ureq" => {
                     name == "egress" || (name == "gateway" && dependency != "ldap3")
                 }
                 "oauth2" | "openidconnect" => name == "identity",

@@ -8,6 +8,7 @@ mod architecture;
 mod content;
 mod crash;
 mod fuzz;
+mod gateway;
 mod login;
 mod postgres;
 mod promises;
