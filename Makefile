@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # For `make run`: where the data lies, and the two addresses. Empty means the server's own defaults.
 export DATA_DIR LISTEN OPS_LISTEN
 
-.PHONY: help run build test setup fmt check conformance e2e soak deny sqlx image up down
+.PHONY: help run build test setup fmt check conformance e2e compose soak deny sqlx image up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ conformance: setup build ## the distribution specification against a fresh serve
 
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py
+
+compose: setup build ## docker-compose.yml on a real Docker engine (needs root, makes a Debian first)
+	@scripts/setup.sh compose
+	@tests/compose/run.py
 
 soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
 	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture

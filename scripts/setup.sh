@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe,
-# `setup.sh test` for the clients that the tests drive as well. Silent when there is nothing to do.
+# `setup.sh test` for the clients that the tests drive as well, `setup.sh compose` for `make compose`. Silent when there
+# is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -31,6 +32,11 @@ have buildah                                    buildah
 have docker-registry                            docker-registry
 '
 
+COMPOSE_NEEDS='
+have docker-compose                             docker-compose
+have debootstrap                                debootstrap
+'
+
 # missing NEEDS: prints the packages of the lines whose check fails.
 missing() {
   local line package check
@@ -53,7 +59,8 @@ check_rust() {
 case "${1:-}" in
   run) needs=$RUN_NEEDS ;;
   test) needs=$RUN_NEEDS$TEST_NEEDS ;;
-  *) die "usage: setup.sh run|test" ;;
+  compose) needs=$COMPOSE_NEEDS ;;
+  *) die "usage: setup.sh run|test|compose" ;;
 esac
 
 packages=$(missing "$needs")
