@@ -143,7 +143,8 @@ def _(world):
     home, environment = world.signed_in("oras")
     oras = oras_in(home, environment)
     repository = f"{world.host}/closed/unusual"
-    blobs = {"layer": "application/vnd.oci.image.layer.v1.tar+gzip", "config": "application/vnd.buildkit.cacheconfig.v0"}
+    layer = "application/vnd.oci.image.layer.v1.tar+gzip"
+    blobs = {"layer": layer, "config": "application/vnd.buildkit.cacheconfig.v0"}
     entries = []
     for name, media_type in blobs.items():
         (home / name).write_bytes(noise(5_000))
