@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe,
-# `setup.sh test` for the clients that the tests drive as well. Silent when there is nothing to do.
+# Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe, `setup.sh bench`
+# for the registry it is measured beside as well, `setup.sh test` for that and the clients that the tests drive. Silent
+# when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -13,6 +14,9 @@ have cc                                         gcc
 [ -e /usr/include/stdio.h ]                     libc6-dev
 have ld                                         binutils
 compgen -G "/usr/lib/postgresql/*/bin/initdb" || have initdb   postgresql-15
+'
+BENCH_NEEDS='
+have docker-registry                            docker-registry
 '
 TEST_NEEDS='
 have curl                                       curl
@@ -27,7 +31,6 @@ have dockerd                                    docker.io
 have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
-have docker-registry                            docker-registry
 '
 
 # missing NEEDS: prints the packages of the lines whose check fails.
@@ -51,8 +54,9 @@ check_rust() {
 
 case "${1:-}" in
   run) needs=$RUN_NEEDS ;;
-  test) needs=$RUN_NEEDS$TEST_NEEDS ;;
-  *) die "usage: setup.sh run|test" ;;
+  bench) needs=$RUN_NEEDS$BENCH_NEEDS ;;
+  test) needs=$RUN_NEEDS$BENCH_NEEDS$TEST_NEEDS ;;
+  *) die "usage: setup.sh run|bench|test" ;;
 esac
 
 packages=$(missing "$needs")
