@@ -22,6 +22,8 @@ const RUN_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// Cases, for dividing the time that is left.
 const CASES: u32 = 29;
+/// Those of them that show lists.
+const LISTS: u32 = 4;
 
 /// What the cases work with.
 pub struct Bench {
@@ -117,7 +119,6 @@ impl Bench {
             aims: vec![Aim::MemoryMib(40.0)],
             ours: vec![Run::idle(ours)],
             peer: vec![Run::idle(peer)],
-            skipped: None,
             result: None,
         });
         Ok(())
@@ -130,14 +131,13 @@ impl Bench {
         mut work: impl AsyncFnMut(Registry, usize) -> Result<Sample>,
     ) -> Result<()> {
         let Plan { name, kind, aims, peer } = plan;
-        let mut case =
-            Case { name, kind, aims: aims.to_vec(), ours: vec![], peer: vec![], skipped: None, result: None };
+        let mut case = Case { name, kind, aims: aims.to_vec(), ours: vec![], peer: vec![], result: None };
         let cases_left = CASES.saturating_sub(u32::try_from(self.cases.len()).unwrap_or(CASES));
-        // A first round of the others has to fit as well.
-        let reserve = self.size.budget / 60 * cases_left;
+        // A first round of the others has to fit as well, and what comes before the lists, which are last.
+        let reserve = self.size.budget / 60 * cases_left
+            + if cases_left > LISTS { self.size.seeding } else { Duration::ZERO };
         for round in 0..self.size.rounds {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || (round > 0 && left < reserve) {
+            if round > 0 && self.deadline.saturating_duration_since(Instant::now()) < reserve {
                 break;
             }
             let mut order = self.both();
@@ -156,8 +156,13 @@ impl Bench {
                 }
             }
         }
-        if case.ours.is_empty() {
-            case.skipped = Some("skipped: out of time".to_owned());
+        if case.ours.len() < self.size.rounds {
+            self.notes.push(format!(
+                "{}: {} of {} rounds, for lack of time",
+                case.name,
+                case.ours.len(),
+                self.size.rounds
+            ));
         }
         self.finish(case);
         Ok(())
@@ -166,21 +171,20 @@ impl Bench {
     /// Keeps a case and tells whoever waits for the run.
     fn finish(&mut self, case: Case) {
         let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
-        match case.figures() {
-            Some(figures) => println!(
+        if let Some(figures) = case.figures() {
+            let verdicts: Vec<String> = figures
+                .verdicts
+                .iter()
+                .map(|verdict| format!("{} {}", verdict.aim, if verdict.met { "met" } else { "missed" }))
+                .collect();
+            println!(
                 "{:<62} {:>10.1} {:>10} {:>7}  {}",
                 case.name,
                 figures.ours,
                 show(figures.peer),
                 show(figures.ratio),
-                figures
-                    .verdicts
-                    .iter()
-                    .map(|verdict| format!("{} {}", verdict.aim, if verdict.met { "met" } else { "missed" }))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-            None => println!("{:<62} {}", case.name, case.skipped.as_deref().unwrap_or_default()),
+                verdicts.join(", ")
+            );
         }
         self.cases.push(case);
     }

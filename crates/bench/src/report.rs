@@ -92,9 +92,6 @@ pub struct Case {
     pub ours: Vec<Run>,
     /// Empty where the peer has nothing like it.
     pub peer: Vec<Run>,
-    /// Why there are no runs, when there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
     /// Filled when the report is complete; never read back.
     #[serde(default, skip_deserializing)]
     pub result: Option<Figures>,
@@ -263,11 +260,7 @@ impl Report {
              |---|---|---|---|---|---|---|---|---|---|---|"
         );
         for case in self.cases.iter().filter(|case| case.kind == kind) {
-            let Some(figures) = case.figures() else {
-                let reason = case.skipped.as_deref().unwrap_or("no runs");
-                let _ = writeln!(text, "| {} | {reason} | | | | | | | | | |", case.name);
-                continue;
-            };
+            let Some(figures) = case.figures() else { continue };
             let show = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figure);
             let latency = |runs: &[Run]| match (
                 median(runs.iter().map(|run| run.p50_ms)),
@@ -301,11 +294,7 @@ impl Report {
             "\n### Memory\n\n| case | Hythe MiB | PostgreSQL MiB | peer MiB | ratio | aim | |\n|---|---|---|---|---|---|---|"
         );
         for case in self.cases.iter().filter(|case| case.kind == Kind::Memory) {
-            let Some(figures) = case.figures() else {
-                let reason = case.skipped.as_deref().unwrap_or("no runs");
-                let _ = writeln!(text, "| {} | {reason} | | | | | |", case.name);
-                continue;
-            };
+            let Some(figures) = case.figures() else { continue };
             let database = median(case.ours.iter().map(|run| run.peak.database as f64 / MIB));
             let show = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figure);
             let _ = writeln!(
@@ -354,7 +343,7 @@ mod tests {
     }
 
     fn case(kind: Kind, aims: &[Aim], ours: Vec<Run>, peer: Vec<Run>) -> Case {
-        Case { name: "case".to_owned(), kind, aims: aims.to_vec(), ours, peer, skipped: None, result: None }
+        Case { name: "case".to_owned(), kind, aims: aims.to_vec(), ours, peer, result: None }
     }
 
     #[test]

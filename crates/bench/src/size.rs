@@ -21,7 +21,7 @@ pub enum Scale {
 pub struct Size {
     /// Runs of each case, if time allows.
     pub rounds: usize,
-    /// After this no further case begins.
+    /// When it nears its end, cases get one round only.
     pub budget: Duration,
     /// From the start of the servers to the look at their idle memory.
     pub idle: Duration,
@@ -41,7 +41,7 @@ pub struct Size {
     pub first_logins: usize,
     pub tags: usize,
     pub repositories: usize,
-    /// The longest that tags, and again repositories, are pushed into one server.
+    /// The longest that tags and repositories are pushed for the lists.
     pub seeding: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Size {
     pub fn of(scale: Scale) -> Size {
         let default = Size {
             rounds: 3,
-            budget: Duration::from_secs(7 * 60),
+            budget: Duration::from_secs(390),
             idle: Duration::from_secs(10),
             run: Duration::from_millis(1000),
             large_bytes: 1024 * MIB,
@@ -59,11 +59,11 @@ impl Size {
             memory_pull_bytes: 64 * MIB,
             memory_push_bytes: 64 * MIB,
             read_images: 64,
-            pushed_images: 100,
+            pushed_images: 60,
             first_logins: 6,
             tags: 10_000,
             repositories: 10_000,
-            seeding: Duration::from_secs(40),
+            seeding: Duration::from_secs(75),
         };
         match scale {
             Scale::Default => default,
@@ -76,7 +76,7 @@ impl Size {
             },
             Scale::Quick => Size {
                 rounds: 2,
-                budget: Duration::from_secs(100),
+                budget: Duration::from_secs(90),
                 run: Duration::from_millis(400),
                 large_bytes: 256 * MIB,
                 medium_bytes: 16 * MIB,
@@ -86,7 +86,7 @@ impl Size {
                 first_logins: 3,
                 tags: 1000,
                 repositories: 1000,
-                seeding: Duration::from_secs(6),
+                seeding: Duration::from_secs(12),
                 ..default
             },
             Scale::Smoke => Size {

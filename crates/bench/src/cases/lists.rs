@@ -1,17 +1,18 @@
 //! Lists of many tags and many repositories.
 //!
-//! Both servers get them by pushes through their API. When the time for that is over, the case says how many each
-//! has. A tag is a manifest of its own that names nothing. A repository is a mounted blob and a manifest
+//! Both servers get them by pushes through their API, as many as the time allows. A tag is a manifest of its own that names nothing. A repository is a mounted blob and a manifest
 //! that names it, because the peer lists no repository that never had a blob.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tokio::task::JoinSet;
 
 use crate::bench::{Bench, Plan};
 use crate::http::{Body, Head, Sink};
-use crate::load::{Limit, Repeated, Sample, each, hammer};
+use crate::load::{Limit, Repeated, Sample, hammer};
 use crate::registry::{Form, INDEX, Image, Login, PUBLIC, Registry, Side, put_manifest};
 use crate::report::{Aim, Kind};
 
@@ -19,13 +20,16 @@ use crate::report::{Aim, Kind};
 const CONNECTIONS: usize = 2;
 /// Connections that push what is listed.
 const SEEDERS: usize = 8;
+/// How many more than the other a server may have while both are filled.
+const LEAD_MAX: usize = 50;
+/// The repository with the tags.
+const TAGS: &str = "bench/tags";
+/// The repository that the repositories of the catalog get their image from.
+const SOURCE: &str = "bench/source";
 /// Entries of a page, as a person would look at.
 const PAGE: usize = 100;
 /// Entries of a page when all are walked: the most that the peer gives.
 const WALK_PAGE: usize = 1000;
-
-/// What a pushed seed counts, in the field that counts bytes elsewhere.
-const PUSHED: u64 = 1;
 
 const AIMS: &[Aim] = &[Aim::TimesPeer(20.0), Aim::P99Ms(10.0)];
 
@@ -54,26 +58,24 @@ impl Seeded {
 
 impl Bench {
     pub async fn lists(&mut self) -> Result<()> {
-        let repository = format!("{PUBLIC}/tags");
-        let tags = self.seed_tags().await?;
+        let (tags, repositories) = self.seed().await?;
         let run = Limit::For(self.size.run);
         let plan = |name: String| Plan { name, kind: Kind::Requests, aims: AIMS, peer: true };
         for page in ["first", "last"] {
             let name = format!("{page} {PAGE} of {}", tags.show("tags"));
             self.case(plan(name), async |registry, _| {
-                let authorization = registry.puller(&mut registry.connect(), &repository).await?;
+                let authorization = registry.puller(&mut registry.connect(), TAGS).await?;
                 let last = match page {
                     "first" => String::new(),
-                    _ => format!("&last={}", tag(tags.of(registry.side).saturating_sub(PAGE + 1))),
+                    _ => format!("&last={}", numbered(tags.of(registry.side).saturating_sub(PAGE + 1))),
                 };
-                let path = format!("/v2/{repository}/tags/list?n={PAGE}{last}");
+                let path = format!("/v2/{TAGS}/tags/list?n={PAGE}{last}");
                 let head = Head::new("GET", &path, authorization.as_deref(), &[], None);
                 pages(&registry, head, run).await
             })
             .await?;
         }
 
-        let repositories = self.seed_repositories().await?;
         let name = format!("{PAGE} of {}", repositories.show("repositories"));
         self.case(plan(name), async |registry, _| {
             let authorization = catalog(&registry).await?;
@@ -87,96 +89,124 @@ impl Bench {
         self.case(plan, async |registry, _| walk(&registry, repositories.of(registry.side), time).await).await
     }
 
-    /// Pushes as many tags into one repository on both servers.
-    async fn seed_tags(&mut self) -> Result<Seeded> {
-        let mut reached = Vec::new();
-        for registry in self.both() {
-            let repository: Arc<str> = format!("{PUBLIC}/tags").into();
-            let authorization = registry.pusher(&mut registry.connect(), &repository).await?.map(Arc::from);
-            let jobs = self.seeds(self.size.tags);
-            let sample = each(registry.address, &jobs, SEEDERS, move |mut connection, seeds, index| {
-                let (repository, authorization): (_, Option<Arc<str>>) =
-                    (repository.clone(), authorization.clone());
-                async move {
-                    if Instant::now() >= seeds[index].deadline {
-                        return Ok((connection, 0));
-                    }
-                    let manifest = format!(
-                        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"number":"{index}"}}}}"#
-                    );
-                    let named = (&*tag(index), INDEX, manifest.as_bytes());
-                    put_manifest(&mut connection, &repository, authorization.as_deref(), named).await?;
-                    Ok((connection, PUSHED))
-                }
-            })
-            .await;
-            reached.push(self.note_seeds(&registry, "tags", sample)?);
-        }
-        Ok(Seeded { ours: reached[0], peer: reached[1] })
-    }
-
-    /// Pushes as many repositories to both servers.
-    async fn seed_repositories(&mut self) -> Result<Seeded> {
-        let source = format!("{PUBLIC}/source");
+    /// Pushes tags and repositories to both servers at the same time, as many as the time allows.
+    async fn seed(&mut self) -> Result<(Seeded, Seeded)> {
         let image = Arc::new(Image::new(self.next_seed()));
-        let mut reached = Vec::new();
         for registry in self.both() {
             let mut connection = registry.connect();
-            let authorization = registry.pusher(&mut connection, &source).await?;
+            let authorization = registry.pusher(&mut connection, SOURCE).await?;
             let named = ("latest", &*image);
             registry
-                .push_image(&mut connection, &source, authorization.as_deref(), named, Form::TwoRequests)
+                .push_image(&mut connection, SOURCE, authorization.as_deref(), named, Form::TwoRequests)
                 .await?;
-            let jobs = self.seeds(self.size.repositories);
-            let (source, image) = (Arc::<str>::from(source.as_str()), image.clone());
-            let sample = each(registry.address, &jobs, SEEDERS, move |mut connection, seeds, index| {
-                let (source, image) = (source.clone(), image.clone());
-                async move {
-                    if Instant::now() >= seeds[index].deadline {
-                        return Ok((connection, 0));
-                    }
-                    registry
-                        .copy_image(
-                            &mut connection,
-                            &source,
-                            &format!("{PUBLIC}/catalog/{}", tag(index)),
-                            &image,
-                        )
-                        .await?;
-                    Ok((connection, PUSHED))
-                }
-            })
-            .await;
-            reached.push(self.note_seeds(&registry, "repositories", sample)?);
         }
-        Ok(Seeded { ours: reached[0], peer: reached[1] })
-    }
-
-    fn seeds(&self, count: usize) -> Arc<Vec<Seed>> {
-        let deadline = Instant::now() + self.size.seeding;
-        Arc::new((0..count).map(|_| Seed { deadline }).collect())
-    }
-
-    /// How many there are, which is also said in the report.
-    fn note_seeds(&mut self, registry: &Registry, what: &str, sample: Result<Sample>) -> Result<usize> {
-        let sample = sample.with_context(|| format!("pushing {what}, {}", registry.side))?;
-        let pushed = usize::try_from(sample.bytes)?;
+        let begin = Instant::now();
+        let (tags, repositories) = (Race::new(self.size.tags), Race::new(self.size.repositories));
+        let (tags, repositories) = (Arc::new(tags), Arc::new(repositories));
+        let deadline = begin + self.size.seeding;
+        let result = tokio::try_join!(
+            push_tags(self.ours, &tags, deadline),
+            push_tags(self.peer, &tags, deadline),
+            push_repositories(self.ours, &repositories, &image, deadline),
+            push_repositories(self.peer, &repositories, &image, deadline),
+        );
+        result.context("pushing what the lists show")?;
+        let (tags, repositories) = (tags.seeded(), repositories.seeded());
         self.notes.push(format!(
-            "{}: {pushed} {what} pushed with {SEEDERS} connections in {:.1} s",
-            registry.side,
-            sample.elapsed.as_secs_f64()
+            "{} and {} were pushed in {:.0} s, {SEEDERS} connections each",
+            tags.show("tags"),
+            repositories.show("repositories"),
+            begin.elapsed().as_secs_f64()
         ));
-        Ok(pushed)
+        Ok((tags, repositories))
     }
 }
 
-/// Something to be pushed, unless it is too late for it.
-struct Seed {
+/// Two servers on the way to the same number. Neither gets far ahead, so that both have as many when the time is over.
+struct Race {
+    count: usize,
+    /// The next number to push, and how many were pushed.
+    next: [AtomicUsize; 2],
+    done: [AtomicUsize; 2],
+}
+
+impl Race {
+    fn new(count: usize) -> Race {
+        Race { count, next: Default::default(), done: Default::default() }
+    }
+
+    /// A number for this side to push; none when all are pushed or the time is over.
+    async fn number(&self, side: Side, deadline: Instant) -> Option<usize> {
+        let (own, other) = (side as usize, 1 - side as usize);
+        let number = self.next[own].fetch_add(1, Ordering::Relaxed);
+        while number >= self.done[other].load(Ordering::Relaxed) + LEAD_MAX {
+            if number >= self.count || Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        (number < self.count && Instant::now() < deadline).then_some(number)
+    }
+
+    fn pushed(&self, side: Side) {
+        self.done[side as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn seeded(&self) -> Seeded {
+        let done = |side: Side| self.done[side as usize].load(Ordering::Relaxed);
+        Seeded { ours: done(Side::Ours), peer: done(Side::Peer) }
+    }
+}
+
+/// Tags of one repository, each with a manifest of its own.
+async fn push_tags(registry: Registry, race: &Arc<Race>, deadline: Instant) -> Result<()> {
+    let repository: Arc<str> = TAGS.into();
+    let authorization: Option<Arc<str>> =
+        registry.pusher(&mut registry.connect(), TAGS).await?.map(Arc::from);
+    let mut workers = JoinSet::new();
+    for _ in 0..SEEDERS {
+        let (race, repository, authorization) = (race.clone(), repository.clone(), authorization.clone());
+        workers.spawn(async move {
+            let mut connection = registry.connect();
+            while let Some(number) = race.number(registry.side, deadline).await {
+                let manifest = format!(
+                    r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"number":"{number}"}}}}"#
+                );
+                let named = (&*numbered(number), INDEX, manifest.as_bytes());
+                put_manifest(&mut connection, &repository, authorization.as_deref(), named).await?;
+                race.pushed(registry.side);
+            }
+            anyhow::Ok(())
+        });
+    }
+    workers.join_all().await.into_iter().collect()
+}
+
+/// Repositories with one small image each.
+async fn push_repositories(
+    registry: Registry,
+    race: &Arc<Race>,
+    image: &Arc<Image>,
     deadline: Instant,
+) -> Result<()> {
+    let mut workers = JoinSet::new();
+    for _ in 0..SEEDERS {
+        let (race, image) = (race.clone(), image.clone());
+        workers.spawn(async move {
+            let mut connection = registry.connect();
+            while let Some(number) = race.number(registry.side, deadline).await {
+                let repository = format!("{PUBLIC}/catalog/{}", numbered(number));
+                registry.copy_image(&mut connection, SOURCE, &repository, &image).await?;
+                race.pushed(registry.side);
+            }
+            anyhow::Ok(())
+        });
+    }
+    workers.join_all().await.into_iter().collect()
 }
 
 /// In the order of numbers also when ordered as text.
-fn tag(number: usize) -> String {
+fn numbered(number: usize) -> String {
     format!("n{number:06}")
 }
 

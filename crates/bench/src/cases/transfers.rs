@@ -40,9 +40,6 @@ impl Bench {
         // The bytes are in the page cache of both, because they were just written. Hythe compares a blob with its
         // digest when it is read for the first time, so that is a case of its own.
         let pushed = self.cases.last().map_or(0, |case| case.ours.len());
-        if pushed < self.size.rounds {
-            self.notes.push(format!("push {what}: {pushed} rounds for lack of time"));
-        }
         self.case(plan(format!("first pull {what}"), &[]), async |registry, round| {
             pull(registry, &repository, &rounds[round.min(pushed.saturating_sub(1))], count, parallel).await
         })
