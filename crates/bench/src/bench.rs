@@ -35,6 +35,8 @@ pub struct Bench {
     pub peer: Registry,
     pub cases: Vec<Case>,
     pub notes: Vec<String>,
+    /// Cases that had less rounds than planned.
+    hurried: Vec<String>,
     deadline: Instant,
     seed: u64,
 }
@@ -60,6 +62,7 @@ impl Bench {
             peer: registry(Side::Peer, peer),
             cases: Vec::new(),
             notes: Vec::new(),
+            hurried: Vec::new(),
             seed: 1,
         }
     }
@@ -75,7 +78,12 @@ impl Bench {
         self.reads().await?;
         self.images().await?;
         self.tokens().await?;
-        self.lists().await
+        self.lists().await?;
+        if !self.hurried.is_empty() {
+            let cases = self.hurried.join("; ");
+            self.notes.push(format!("fewer than {} runs, for lack of time: {cases}", self.size.rounds));
+        }
+        Ok(())
     }
 
     pub fn both(&self) -> [Registry; 2] {
@@ -157,12 +165,7 @@ impl Bench {
             }
         }
         if case.ours.len() < self.size.rounds {
-            self.notes.push(format!(
-                "{}: {} of {} rounds, for lack of time",
-                case.name,
-                case.ours.len(),
-                self.size.rounds
-            ));
+            self.hurried.push(case.name.clone());
         }
         self.finish(case);
         Ok(())

@@ -15,6 +15,7 @@ mod registry;
 mod report;
 mod server;
 mod size;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -117,6 +118,8 @@ async fn run(arguments: &RunArguments) -> Result<()> {
         std::fs::write(file, &markdown)?;
     }
     println!("\n{markdown}");
+    tidy::empty(directory.path())?;
+    directory.close()?;
     Ok(())
 }
 

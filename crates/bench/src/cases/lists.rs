@@ -122,30 +122,36 @@ impl Bench {
     }
 }
 
-/// Two servers on the way to the same number. Neither gets far ahead, so that both have as many when the time is over.
+/// Two servers on the way to the same number. Neither gets far ahead, and when the time is over the one behind
+/// still gets what the other has, so that both end with as many.
 struct Race {
     count: usize,
-    /// The next number to push, and how many were pushed.
+    /// By side: the next number to hand out, one more than the highest that was allowed, and how many were pushed.
     next: [AtomicUsize; 2],
+    begun: [AtomicUsize; 2],
     done: [AtomicUsize; 2],
 }
 
 impl Race {
     fn new(count: usize) -> Race {
-        Race { count, next: Default::default(), done: Default::default() }
+        Race { count, next: Default::default(), begun: Default::default(), done: Default::default() }
     }
 
-    /// A number for this side to push; none when all are pushed or the time is over.
+    /// A number for this side to push; none when there is nothing left to do.
     async fn number(&self, side: Side, deadline: Instant) -> Option<usize> {
         let (own, other) = (side as usize, 1 - side as usize);
         let number = self.next[own].fetch_add(1, Ordering::Relaxed);
-        while number >= self.done[other].load(Ordering::Relaxed) + LEAD_MAX {
-            if number >= self.count || Instant::now() >= deadline {
+        loop {
+            let begun = self.begun.each_ref().map(|begun| begun.load(Ordering::Relaxed));
+            if number >= self.count || (Instant::now() >= deadline && number >= begun[0].max(begun[1])) {
                 return None;
+            }
+            if number < self.done[other].load(Ordering::Relaxed) + LEAD_MAX || number < begun[other] {
+                self.begun[own].fetch_max(number + 1, Ordering::Relaxed);
+                return Some(number);
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        (number < self.count && Instant::now() < deadline).then_some(number)
     }
 
     fn pushed(&self, side: Side) {
