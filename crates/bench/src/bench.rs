@@ -25,6 +25,17 @@ const CASES: u32 = 29;
 /// Those of them that show lists.
 const LISTS: u32 = 4;
 
+/// Cases that share their preparation, in an order in which none disturbs a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Group {
+    Transfers,
+    Memory,
+    Reads,
+    Images,
+    Tokens,
+    Lists,
+}
+
 /// What the cases work with.
 pub struct Bench {
     pub size: Size,
@@ -35,6 +46,8 @@ pub struct Bench {
     pub peer: Registry,
     pub cases: Vec<Case>,
     pub notes: Vec<String>,
+    /// What could not be measured, and why.
+    pub failures: Vec<String>,
     /// Cases that had less rounds than planned.
     hurried: Vec<String>,
     deadline: Instant,
@@ -62,23 +75,33 @@ impl Bench {
             peer: registry(Side::Peer, peer),
             cases: Vec::new(),
             notes: Vec::new(),
+            failures: Vec::new(),
             hurried: Vec::new(),
             seed: 1,
         }
     }
 
-    /// All cases, in an order in which none disturbs a later one.
-    pub async fn run(&mut self) -> Result<()> {
+    /// The cases of these groups, one after the other.
+    pub async fn run(&mut self, groups: &[Group]) -> Result<()> {
         self.idle().await?;
         for registry in self.both() {
             registry.create_projects().await?;
             self.check(&registry).await?;
         }
-        self.transfers().await?;
-        self.reads().await?;
-        self.images().await?;
-        self.tokens().await?;
-        self.lists().await?;
+        for group in groups {
+            let outcome = match group {
+                Group::Transfers => self.transfers().await,
+                Group::Memory => self.memory().await,
+                Group::Reads => self.reads().await,
+                Group::Images => self.images().await,
+                Group::Tokens => self.tokens().await,
+                Group::Lists => self.lists().await,
+            };
+            // What else can be measured still is.
+            if let Err(err) = outcome {
+                self.failed(&format!("{group:?}"), &err);
+            }
+        }
         if !self.hurried.is_empty() {
             let cases = self.hurried.join("; ");
             self.notes.push(format!("fewer than {} runs, for lack of time: {cases}", self.size.rounds));
@@ -144,7 +167,7 @@ impl Bench {
         // A first round of the others has to fit as well, and what comes before the lists, which are last.
         let reserve = self.size.budget / 60 * cases_left
             + if cases_left > LISTS { self.size.seeding } else { Duration::ZERO };
-        for round in 0..self.size.rounds {
+        'rounds: for round in 0..self.size.rounds {
             if round > 0 && self.deadline.saturating_duration_since(Instant::now()) < reserve {
                 break;
             }
@@ -154,10 +177,13 @@ impl Bench {
             }
             for registry in order.iter().filter(|registry| peer || registry.side == Side::Ours) {
                 let run = tokio::time::timeout(RUN_MAX, measure(*registry, work(*registry, round))).await;
-                let run = run
-                    .context("a run takes too long")
-                    .flatten()
-                    .with_context(|| format!("{}, {}", case.name, registry.side))?;
+                let run = match run.context("a run takes too long").flatten() {
+                    Ok(run) => run,
+                    Err(err) => {
+                        self.failed(&format!("{}, {}", case.name, registry.side), &err);
+                        break 'rounds;
+                    }
+                };
                 match registry.side {
                     Side::Ours => case.ours.push(run),
                     Side::Peer => case.peer.push(run),
@@ -169,6 +195,12 @@ impl Bench {
         }
         self.finish(case);
         Ok(())
+    }
+
+    /// A request failed: the run goes on, and fails at its end.
+    fn failed(&mut self, what: &str, err: &anyhow::Error) {
+        println!("{what}: FAILED: {err:#}");
+        self.failures.push(format!("**failed** {what}: {err:#}"));
     }
 
     /// Keeps a case and tells whoever waits for the run.

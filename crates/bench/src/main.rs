@@ -20,11 +20,11 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Group};
 use crate::report::Report;
 use crate::server::Server;
 use crate::size::{Scale, Size};
@@ -60,6 +60,9 @@ struct RunArguments {
     /// How much to do
     #[arg(long, value_enum, default_value_t = Scale::Default)]
     size: Scale,
+    /// Only these groups of cases; all by default
+    #[arg(long, value_enum)]
+    only: Vec<Group>,
     /// Directory on the disk to measure; everything in it is removed at the end
     #[arg(long, default_value = "/var/tmp")]
     dir: PathBuf,
@@ -120,6 +123,7 @@ async fn run(arguments: &RunArguments) -> Result<()> {
     println!("\n{markdown}");
     tidy::empty(directory.path())?;
     directory.close()?;
+    ensure!(report.failures.is_empty(), "failed:\n{}", report.failures.join("\n"));
     Ok(())
 }
 
@@ -133,17 +137,29 @@ async fn with_servers(arguments: &RunArguments, size: Size, directory: &Path) ->
             return Err(err);
         }
     };
+    let mut groups = arguments.only.clone();
+    if groups.is_empty() {
+        groups = Group::value_variants().to_vec();
+    }
+    groups.sort_unstable();
+    groups.dedup();
     let mut bench = Bench::new(size, arguments.hythe.clone(), directory.to_owned(), &ours, &peer);
     let outcome = tokio::select! {
-        outcome = bench.run() => outcome,
+        outcome = bench.run(&groups) => outcome,
         outcome = interrupted() => outcome,
     };
-    let outcome = outcome
-        .with_context(|| format!("the servers' last words: {}\n{}", ours.last_lines(), peer.last_lines()));
+    if outcome.is_err() || !bench.failures.is_empty() {
+        eprintln!("The servers' last words: {}\n{}", ours.last_lines(), peer.last_lines());
+    }
     ours.stop().await;
     peer.stop().await;
     outcome?;
-    Ok(Report { about: report::About::default(), cases: bench.cases, notes: bench.notes })
+    Ok(Report {
+        about: report::About::default(),
+        cases: bench.cases,
+        notes: bench.notes,
+        failures: bench.failures,
+    })
 }
 
 /// Never returns well: what was measured so far is not a result.

@@ -203,6 +203,8 @@ pub struct Report {
     pub about: About,
     pub cases: Vec<Case>,
     pub notes: Vec<String>,
+    /// What could not be measured, and why.
+    pub failures: Vec<String>,
 }
 
 impl Report {
@@ -244,10 +246,10 @@ impl Report {
         self.table(text, "Blobs", "MB/s", "CPU s/GB", Kind::Transfer);
         self.table(text, "Requests", "per second", "CPU µs each", Kind::Requests);
         self.memory_table(text);
-        if !self.notes.is_empty() {
+        if !self.notes.is_empty() || !self.failures.is_empty() {
             text.push('\n');
         }
-        for note in &self.notes {
+        for note in self.notes.iter().chain(&self.failures) {
             let _ = writeln!(text, "* {note}");
         }
     }
@@ -379,6 +381,7 @@ mod tests {
             about: About::default(),
             cases: vec![case(Kind::Transfer, &[Aim::TimesPeer(1.0)], vec![run(1, 1, 1.0, 1.0)], vec![])],
             notes: vec!["note".to_owned()],
+            failures: Vec::new(),
         };
         report.complete();
         let text = serde_json::to_string(&report).expect("JSON");

@@ -21,8 +21,7 @@ impl Bench {
     pub async fn transfers(&mut self) -> Result<()> {
         let size = self.size.clone();
         self.transfer_cases("large", size.large_bytes, 1, 1).await?;
-        self.transfer_cases("medium", size.medium_bytes, size.medium_count, PARALLEL).await?;
-        self.memory_cases().await
+        self.transfer_cases("medium", size.medium_bytes, size.medium_count, PARALLEL).await
     }
 
     async fn transfer_cases(&mut self, name: &str, bytes: u64, count: usize, parallel: usize) -> Result<()> {
@@ -52,7 +51,7 @@ impl Bench {
         .await
     }
 
-    async fn memory_cases(&mut self) -> Result<()> {
+    pub async fn memory(&mut self) -> Result<()> {
         let transfers = self.size.memory_transfers;
         let repository = format!("{PUBLIC}/memory");
         let aims = &[Aim::MemoryMib(128.0)];
