@@ -63,7 +63,7 @@ impl Size {
             first_logins: 6,
             tags: 10_000,
             repositories: 10_000,
-            seeding: Duration::from_secs(75),
+            seeding: Duration::from_secs(100),
         };
         match scale {
             Scale::Default => default,
