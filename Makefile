@@ -10,8 +10,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # For `make run`: where the data lies, and the two addresses. Empty means the server's own defaults.
 export DATA_DIR LISTEN OPS_LISTEN
+# For `make bench`: how much, and on which disk.
+export QUICK FULL BENCH_DIR MEMORY_PUSH_MIB
 
-.PHONY: help run build test setup fmt check conformance e2e compose soak deny sqlx image up down
+.PHONY: help run build test setup fmt check conformance e2e compose soak bench deny sqlx image up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 
 	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
 	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
 	@tests/soak/large_layer.py
+
+bench: ## Hythe beside Debian's docker-registry, measured (QUICK=1, FULL=1, BENCH_DIR=); see docs/PERFORMANCE.md
+	@exec scripts/bench.sh
 
 deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked

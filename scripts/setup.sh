@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe,
-# `setup.sh test` for the clients that the tests drive as well, `setup.sh compose` for `make compose`. Silent when there
-# is nothing to do.
+# Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe, `setup.sh bench`
+# for the registry it is measured beside as well, `setup.sh test` for that and the clients that the tests drive,
+# `setup.sh compose` for `make compose`. Silent when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -14,6 +14,9 @@ have cc                                         gcc
 [ -e /usr/include/stdio.h ]                     libc6-dev
 have ld                                         binutils
 compgen -G "/usr/lib/postgresql/*/bin/initdb" || have initdb   postgresql-15
+'
+BENCH_NEEDS='
+have docker-registry                            docker-registry
 '
 TEST_NEEDS='
 have curl                                       curl
@@ -29,7 +32,6 @@ have containerd && have ctr                     containerd
 have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
-have docker-registry                            docker-registry
 '
 
 COMPOSE_NEEDS='
@@ -58,9 +60,10 @@ check_rust() {
 
 case "${1:-}" in
   run) needs=$RUN_NEEDS ;;
-  test) needs=$RUN_NEEDS$TEST_NEEDS ;;
+  bench) needs=$RUN_NEEDS$BENCH_NEEDS ;;
+  test) needs=$RUN_NEEDS$BENCH_NEEDS$TEST_NEEDS ;;
   compose) needs=$COMPOSE_NEEDS ;;
-  *) die "usage: setup.sh run|test|compose" ;;
+  *) die "usage: setup.sh run|bench|test|compose" ;;
 esac
 
 packages=$(missing "$needs")

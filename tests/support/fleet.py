@@ -4,19 +4,13 @@ gateway in front. Has the methods of `support.server.Hythe`, so a suite runs aga
 
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
+from support.http import free_port
 from support.server import ADMIN, Hythe, Process, binary
 
 ROLES = {"registry-1": "registry", "registry-2": "registry", "auth": "auth", "projects": "projects", "worker": "worker"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Postgres:

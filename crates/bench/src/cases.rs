@@ -1,0 +1,7 @@
+//! The cases, by what they exercise. Each file adds its cases to `Bench`.
+
+mod images;
+mod lists;
+pub mod reads;
+mod tokens;
+mod transfers;
