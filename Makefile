@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # For `make run`: where the data lies, and the two addresses. Empty means the server's own defaults.
 export DATA_DIR LISTEN OPS_LISTEN
 
-.PHONY: help run build test setup fmt check conformance e2e soak deny sqlx image up down
+.PHONY: help run build test setup fmt check conformance e2e compose soak deny sqlx image up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,15 @@ conformance: setup build ## the distribution specification against a fresh serve
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py
 
-soak: setup build ## two hundred kills under load, then everything acknowledged is checked
+compose: setup build ## docker-compose.yml on a real Docker engine (needs root, makes a Debian first)
+	@scripts/setup.sh compose
+	@tests/compose/run.py
+
+soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
 	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
+	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
+	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
+	@tests/soak/large_layer.py
 
 deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked
@@ -54,8 +61,8 @@ sqlx: ## after a change to a query or a migration: write .sqlx anew
 image: ## the container image, as hythe:local
 	@docker build --file deploy/docker/Dockerfile --tag hythe:local .
 
-up: ## serve from the container image on port 8080, in the background
-	@scripts/compose.sh up --detach --build
+up: image ## serve from containers on port 8080, in the background (PROFILE=single, SCALE=registry=3)
+	@scripts/compose.sh up
 
-down: ## stop that; the data stays in its volume
+down: ## stop that; the data stays in its volumes
 	@scripts/compose.sh down

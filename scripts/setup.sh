@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe,
-# `setup.sh test` for the clients that the tests drive as well. Silent when there is nothing to do.
+# `setup.sh test` for the clients that the tests drive as well, `setup.sh compose` for `make compose`. Silent when there
+# is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -24,10 +25,16 @@ have git                                        git
 /usr/bin/python3 -c "import requests"           python3-requests
 /usr/bin/python3 -c "import ensurepip"          python3-venv
 have dockerd                                    docker.io
+have containerd && have ctr                     containerd
 have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
 have docker-registry                            docker-registry
+'
+
+COMPOSE_NEEDS='
+have docker-compose                             docker-compose
+have debootstrap                                debootstrap
 '
 
 # missing NEEDS: prints the packages of the lines whose check fails.
@@ -52,7 +59,8 @@ check_rust() {
 case "${1:-}" in
   run) needs=$RUN_NEEDS ;;
   test) needs=$RUN_NEEDS$TEST_NEEDS ;;
-  *) die "usage: setup.sh run|test" ;;
+  compose) needs=$COMPOSE_NEEDS ;;
+  *) die "usage: setup.sh run|test|compose" ;;
 esac
 
 packages=$(missing "$needs")

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Conformance to the OCI distribution specification, against a fresh `hythe serve`.
+"""Conformance to the OCI distribution specification, against a fresh `hythe serve`, or against one process per role
+behind the gateway (`--split`).
 
 Runs our own checklist, then the official suites that scripts/tools.py could build: the redesigned one with everything
 switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. The closing line
@@ -18,6 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import checklist  # noqa: E402
+from support.fleet import Fleet  # noqa: E402
 from support.server import MAINTAINER, TOOLS, Hythe, remove, work_directory  # noqa: E402
 
 USER = ("ci", "Harbour-Wall-7391-ci")
@@ -108,10 +110,11 @@ def call(command, directory, environment):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="only the checklist's cases whose title contains this")
+    parser.add_argument("--split", action="store_true", help="one process per role, behind the gateway")
     arguments = parser.parse_args()
     directory = work_directory("conformance")
     passed = failed = skipped = 0
-    server = Hythe(directory)
+    server = Fleet(directory) if arguments.split else Hythe(directory)
     try:
         server.user_create(*USER)
         for project in ("conformance", "crossmount"):
@@ -150,7 +153,7 @@ def main():
             print(server.complaints())
         server.stop()
     finally:
-        server.process.kill()
+        server.kill()
     if not failed:
         remove(directory)
     closing = f"conformance: {passed} passed, {failed} failed"

@@ -1,10 +1,11 @@
 """Docker: login, push, pull, refusals and their messages, mounts, indexes."""
 
+import base64
 import concurrent.futures
 import json
 
 from support.suite import Suite, check, equal, run
-from world import PASSWORD, noise
+from world import CREDENTIALS, noise, vfs
 
 suite = Suite("docker")
 
@@ -85,6 +86,22 @@ def _(world):
     docker("pull", target)
 
 
+@suite.case("docker login is kept as a token, not as the password; docker pull refuses what is no image")
+def _(world):
+    docker = world.docker("dev")
+    kept = json.loads((docker.home / ".docker" / "config.json").read_text())["auths"][world.host]
+    check(kept.get("identitytoken"), "docker kept no token")
+    name, _, password = base64.b64decode(kept.get("auth", "")).partition(b":")
+    equal((name, password), (b"dev", b""), "the name and the password that docker kept")
+    home, environment = world.signed_in("oras")
+    (home / "config.json").write_text("{}")
+    (home / "chart").write_bytes(noise(1_000))
+    image = f"{world.host}/closed/no-image:1"
+    config = "config.json:application/vnd.cncf.helm.config.v1+json"
+    run("oras", "push", "--plain-http", "--config", config, image, "chart", env=environment, cwd=home)
+    contains(docker("pull", image, expect=None), "application/vnd.cncf.helm.config.v1+json")
+
+
 @suite.case("docker pull of a public image without login; push there is refused")
 def _(world):
     dev = world.docker("dev")
@@ -148,7 +165,7 @@ def _(world):
     check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
 
 
-@suite.case("two docker clients push images with shared layers at the same time")
+@suite.case("docker pushes four images with a shared layer at the same time")
 def _(world):
     docker = world.docker("dev")
     shared = noise(2_000_000)
@@ -166,23 +183,10 @@ def _(world):
 
 @suite.case("a multi-architecture index made by buildah is pulled by docker, podman and skopeo")
 def _(world):
-    home, environment = world.home()
-    storage = ["--root", home / "storage", "--runroot", home / "run", "--storage-driver", "vfs"]
-    insecure = ["--tls-verify=false", "--creds", f"dev:{PASSWORD}"]
     target = f"{world.host}/closed/multi:1"
-    (home / "context").mkdir()
-    run("buildah", *storage, "manifest", "create", "multi", env=environment)
-    for architecture in ("amd64", "arm64"):
-        (home / "context" / "which").write_bytes(architecture.encode() + noise(5_000))
-        (home / "context" / "Dockerfile").write_text("FROM scratch\nCOPY which /which\n")
-        run(
-            *["buildah", *storage, "bud", "--isolation", "chroot", "--arch", architecture],
-            *["--tag", f"single-{architecture}", home / "context"],
-            env=environment,
-        )
-        run("buildah", *storage, "manifest", "add", "multi", f"localhost/single-{architecture}", env=environment)
-    run("buildah", *storage, "manifest", "push", "--all", *insecure, "multi", f"docker://{target}", env=environment)
-
+    world.buildah_index(target)
+    home, environment = world.home()
+    storage, insecure = vfs(home), ["--tls-verify=false", "--creds", CREDENTIALS]
     raw = json.loads(run("skopeo", "inspect", "--raw", *insecure, f"docker://{target}", env=environment))
     equal(sorted(entry["platform"]["architecture"] for entry in raw["manifests"]), ["amd64", "arm64"], "platforms")
 
@@ -193,3 +197,30 @@ def _(world):
     run("podman", *storage, "pull", *insecure, "--arch", "arm64", target, env=environment)
     pulled = json.loads(run("podman", *storage, "image", "inspect", target, env=environment))
     equal(pulled[0]["Architecture"], "arm64", "what podman pulled")
+
+
+@suite.case("docker manifest create, annotate and push: docker pulls its own platform from the list")
+def _(world):
+    docker = world.docker("dev")
+    repository = f"{world.host}/closed/docker-manifest"
+    parts = {architecture: f"{repository}:{architecture}" for architecture in ("amd64", "arm64")}
+    for image in parts.values():
+        docker.build(image, [noise(3_000)])
+        docker("push", image)
+    together = f"{repository}:1"
+    docker("manifest", "create", "--insecure", together, *parts.values())
+    docker("manifest", "annotate", together, parts["arm64"], "--arch", "arm64", "--os", "linux")
+    docker("manifest", "push", "--insecure", together)
+    held = world.manifest("closed/docker-manifest", "1")
+    equal(held["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json", "the list's type")
+    wanted = {architecture: world.digest("closed/docker-manifest", architecture) for architecture in parts}
+    platforms = {entry["platform"]["architecture"]: entry["digest"] for entry in held["manifests"]}
+    equal(platforms, wanted, "the images by platform")
+    shown = world.artifact("closed/docker-manifest", "1")["references"]
+    equal(sorted(one["platform"]["architecture"] for one in shown), ["amd64", "arm64"], "the platforms by REST")
+    inspected = json.loads(docker("manifest", "inspect", "--insecure", together))
+    equal(len(inspected["manifests"]), 2, "the number of images docker shows")
+    own = docker.identity(parts["amd64"])
+    docker("rmi", *parts.values())
+    docker("pull", together)
+    equal(docker.identity(together), own, "the id of the image docker pulled")

@@ -1,6 +1,7 @@
 """Uploads that are cut off, a server that is killed, and a stop in good order."""
 
 import hashlib
+import re
 import socket
 import time
 
@@ -179,3 +180,11 @@ def _(world):
         lines = [line for line in text.splitlines() if secret.lower() in line.lower()]
         equal(lines, [], f"lines with {secret!r}")
     check("/service/token" in text, "the log does not even hold the requests")
+
+
+@suite.case("the server found nothing wrong with itself in all of this")
+def _(world):
+    text = world.server.process.text()
+    equal([line for line in text.splitlines() if " ERROR " in line], [], "errors in the server's log")
+    failed = [line for line in text.splitlines() if re.search(r"hythe_serve::access.* status=5\d\d ", line)]
+    equal(failed, [], "requests that were answered with a failure of the server")

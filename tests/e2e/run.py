@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Real clients against a fresh `hythe serve`: Docker, podman, skopeo, buildah, crane, oras, helm, regctl, a Python
-script, an upload cut in the middle, and a second registry that trusts Hythe's tokens.
+"""Real clients against a fresh `hythe serve`: Docker, containerd, podman, skopeo, buildah, crane, oras, helm,
+regctl, cosign, notation, a Python script, a line that breaks, and a second registry that trusts Hythe's tokens.
 
 Everything runs on 127.0.0.1 in a temporary directory and is stopped by its own process id. Needs root, because of the
 Docker engine.
@@ -15,14 +15,28 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import artifact_cases  # noqa: E402
 import clients  # noqa: E402
+import containerd_cases  # noqa: E402
 import docker_cases  # noqa: E402
 import resilience  # noqa: E402
+import signing  # noqa: E402
 from support.docker import Engine  # noqa: E402
 from support.server import PATH, Hythe, remove, work_directory  # noqa: E402
 from world import World  # noqa: E402
 
-PROGRAMS = "dockerd docker podman skopeo buildah docker-registry crane oras helm regctl".split()
+PROGRAMS = "dockerd docker containerd ctr podman skopeo buildah docker-registry".split()
+PROGRAMS += "crane oras helm regctl cosign notation".split()
+
+# The last looks at the log of all the others.
+SUITES = [
+    docker_cases.suite,
+    containerd_cases.suite,
+    clients.suite,
+    artifact_cases.suite,
+    signing.suite,
+    resilience.suite,
+]
 
 
 def main():
@@ -43,7 +57,7 @@ def main():
         server = Hythe(directory)
         engine = Engine(directory / "engine")
         world = World(directory, server, engine)
-        for suite in (docker_cases.suite, clients.suite, resilience.suite):
+        for suite in SUITES:
             chosen = [case for case in suite.cases if not arguments.only or arguments.only in case[0]]
             if not chosen:
                 continue

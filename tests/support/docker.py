@@ -15,9 +15,10 @@ from support.suite import CommandFailed, run
 
 
 class Engine:
-    """`dockerd` below `directory`. Its storage driver copies whole layers, so images here must be small."""
+    """`dockerd` below `directory`. Its storage driver copies whole layers, so images here must be small; an engine that
+    has to run containers has networks and a driver for large ones."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, containers=False):
         self.directory = directory
         directory.mkdir()
         self.socket = f"unix://{directory}/sock"
@@ -38,7 +39,7 @@ class Engine:
             self.socket,
             "--iptables=false",
             f"--bridge={self.bridge or 'none'}",
-            "--storage-driver=vfs",
+            f"--storage-driver={'overlay2' if containers else 'vfs'}",
         ]
         self.process = Process(command, directory / "dockerd.log", env=dict(os.environ, PATH=PATH))
         try:
@@ -64,7 +65,7 @@ class Docker:
     """The `docker` command as one person uses it: one engine, one set of credentials."""
 
     def __init__(self, engine, home):
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         self.engine = engine
         self.home = home
 

@@ -109,6 +109,8 @@ class Hythe:
         self.data = directory / "data"
         self.log = directory / "hythe.log"
         self.port = 0
+        # What commands beside the running server have to be told.
+        self.environment = {}
         self.start()
 
     def start(self):
@@ -147,6 +149,10 @@ class Hythe:
         if not self.process.stop():
             raise RuntimeError(f"hythe serve did not stop within {STOP_SECONDS_MAX} s\n{self.process.tail()}")
 
+    def kill(self):
+        """Ends what is left, at once."""
+        self.process.kill()
+
     def client(self, name=None, password=None):
         return Client(self.host, name, password)
 
@@ -162,6 +168,7 @@ class Hythe:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=60,
+            env={**os.environ, **self.environment},
         )
         if done.returncode != 0:
             raise RuntimeError(f"admin create-user {name}: exit code {done.returncode}\n{done.stdout}")

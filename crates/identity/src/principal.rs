@@ -235,6 +235,31 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 4096, failure_persistence: None, ..Default::default()
+        })]
+
+        /// Whatever the header holds, it is read without a panic, and only an absent one is nothing.
+        #[test]
+        fn any_authorization_header(text in "(?i)(basic|bearer|digest)? ?[A-Za-z0-9+/=]{0,40}|\\PC{0,60}") {
+            proptest::prop_assert!(!matches!(Presented::from_header(Some(&text)), Presented::Nothing));
+        }
+
+        /// The name ends at the first colon and the password is taken as sent.
+        #[test]
+        fn basic_credentials_are_taken_as_sent(name in "[^:\\x00]{0,20}", password in "\\PC{0,40}") {
+            let header = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+            match Presented::from_header(Some(&header)) {
+                Presented::Basic { username, password: read } => {
+                    proptest::prop_assert_eq!(username, name);
+                    proptest::prop_assert_eq!(read.expose(), password.as_bytes());
+                }
+                _ => proptest::prop_assert!(false, "{}", header),
+            }
+        }
+    }
+
     #[test]
     fn authorization_headers() {
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));

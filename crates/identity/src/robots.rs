@@ -363,8 +363,7 @@ fn check_description(text: &str) -> Result<(), Error> {
 fn checked_duration(days: i64) -> Result<Option<i64>, Error> {
     match days {
         -1 => Ok(None),
-        1..=MILLENNIA_DAYS => Ok(Some(days)),
-        1..=DURATION_DAYS_MAX => Ok(None),
+        1..=DURATION_DAYS_MAX => Ok((days <= MILLENNIA_DAYS).then_some(days)),
         _ => Err(Error::Invalid("duration must be -1 (never expires) or a number of days from 1 on")),
     }
 }

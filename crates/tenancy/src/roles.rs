@@ -423,7 +423,7 @@ mod tests {
             ("nothing:read", false, false),
             ("repository:*", false, false),
         ] {
-            let (resource, action) = right.split_once(':').unwrap();
+            let (resource, action) = right.split_once(':').expect("a right");
             assert_eq!(robot_may_hold(resource, action), project, "{right}");
             assert_eq!(robot_may_hold_system(resource, action), system, "{right}");
         }

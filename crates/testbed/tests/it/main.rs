@@ -7,6 +7,7 @@ mod access;
 mod architecture;
 mod content;
 mod crash;
+mod fuzz;
 mod gateway;
 mod login;
 mod postgres;

@@ -1,11 +1,17 @@
 //! One process per role over one PostgreSQL and one directory of blobs: they answer as the single process does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use database::testing::TestDatabase;
 use hythe_testbed::{Bed, Credentials, Options, Registry, Role, User, random_bytes};
 use oci::{Algorithm, Digest};
+use reqwest::Method;
 
-/// Two registry nodes and one process of every other role.
+/// Two registry nodes, one process of every other role, and the gateway in front.
 struct Fleet {
+    gateway: Bed,
     registries: [Bed; 2],
     auth: Bed,
     projects: Bed,
@@ -24,13 +30,22 @@ impl Fleet {
                 .role(role, &data)
                 .set("HYTHE_DATABASE__URL", database.url())
                 .set("HYTHE_DATABASE__OWNER_URL", database.owner_url())
-                .set("HYTHE_DATABASE__POOL_MAX", "8");
+                .set("HYTHE_DATABASE__POOL_MAX", "8")
+                .set("HYTHE_HTTP__TRUSTED_PROXIES", "127.0.0.1");
             Bed::own(options).await
         };
         // In any order and at once, as a container engine starts them.
         let (first, second, auth, projects, worker) =
             tokio::join!(node("registry"), node("registry"), node("auth"), node("projects"), node("worker"));
+        let entrance = Options::default()
+            .role("gateway", &data)
+            .set("HYTHE_GATEWAY__UPSTREAMS__REGISTRY", &format!("{},{}", first.url(), second.url()))
+            .set("HYTHE_GATEWAY__UPSTREAMS__AUTH", &auth.url())
+            .set("HYTHE_GATEWAY__UPSTREAMS__PROJECTS", &projects.url())
+            .set("HYTHE_GATEWAY__HEALTH_PATH", "/")
+            .set("HYTHE_GATEWAY__HEALTH_INTERVAL_SECONDS", "1");
         Fleet {
+            gateway: Bed::own(entrance).await,
             registries: [first, second],
             auth,
             projects,
@@ -113,11 +128,61 @@ async fn a_node_that_dies_in_mid_upload_is_replaced_by_another() {
     // A right that is taken away ends on a node that has seen the token before.
     second.get_manifest(&repository, "none").await.expect(404);
     project.delete().await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while second.get_manifest(&repository, "none").await.status != 401 {
         assert!(std::time::Instant::now() < deadline, "the token lives on");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_under_load_costs_no_pull() {
+    let fleet = Fleet::start().await;
+    let user = fleet.projects.user("puller").await;
+    let project = fleet.projects.project("split").member(&user, Role::Developer).create().await;
+    let repository = project.repository("app");
+    let image = fleet.registry(0, &user, &[&format!("repository:{repository}:pull,push")]).await;
+    let image = image.push_image(&repository, "1").await;
+    let token =
+        fleet.gateway.client(user.credentials()).token(&[&format!("repository:{repository}:pull")]).await;
+
+    let ended = Arc::new(AtomicBool::new(false));
+    let pullers: Vec<_> = (0..4)
+        .map(|_| {
+            let (ended, image, repository) = (ended.clone(), image.clone(), repository.clone());
+            let registry = Registry::new(fleet.gateway.client(Credentials::Bearer(token.clone())));
+            tokio::spawn(async move {
+                let (mut pulls, mut failures) = (0, Vec::new());
+                while !ended.load(Ordering::Relaxed) {
+                    // As clients do it: an answer that says "try again", or none, is tried again.
+                    for attempt in 0..3 {
+                        let path = format!("/v2/{repository}/blobs/{}", image.layer);
+                        let answer = registry.request(Method::GET, path).try_send().await;
+                        match answer {
+                            Ok(answer) if answer.status == 200 && answer.body == image.layer_bytes => break,
+                            Ok(answer) if attempt == 2 => failures.push(answer.to_string()),
+                            Err(error) if attempt == 2 => failures.push(error),
+                            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                        }
+                    }
+                    pulls += 1;
+                }
+                (pulls, failures)
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    fleet.registries[0].kill_9();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    fleet.registries[0].restart().await;
+    ended.store(true, Ordering::Relaxed);
+    let mut total = 0;
+    for puller in pullers {
+        let (pulls, failures) = puller.await.expect("a puller");
+        assert!(failures.is_empty(), "{failures:?}");
+        total += pulls;
+    }
+    assert!(total > 20, "{total} pulls");
 }
 
 #[tokio::test]
