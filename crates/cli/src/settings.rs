@@ -515,6 +515,9 @@ mod tests {
             ("identity:\n  token_minutes: 0\n", "2:3: identity.token_minutes"),
             ("database:\n  owner_url: postgres://x/y\n", "2:3: database.owner_url"),
             ("storage:\n  driver: floppy\n", "2:3: storage.driver"),
+            ("http:\n  limits:\n    head_timeout_seconds: 0\n", "3:5: http.limits.head_timeout_seconds"),
+            ("gateway:\n  upstreams:\n    registry: [\"https://x\"]\n", "3:5: gateway.upstreams.registry"),
+            ("gateway:\n  health_path: readyz\n", "2:3: gateway.health_path"),
         ];
         for (text, start) in cases {
             let problems = problems(text, &Environment::default());

@@ -34,6 +34,9 @@ pub(crate) struct Shared {
     config: Config,
 }
 
+/// `ENFILE` and `EMFILE`.
+const NO_DESCRIPTORS: [i32; 2] = [23, 24];
+
 /// An answer as it came, and the connection it is still coming over.
 type Begun = (Response<Incoming>, Connection);
 
@@ -42,14 +45,14 @@ struct Failed {
     outage: Outage,
     /// The request, when nothing of it was sent.
     unsent: Option<Request<Outgoing>>,
-    /// It was the client that broke off.
-    by_client: bool,
+    /// It was the client that broke off, or this process that had no descriptor left.
+    not_theirs: bool,
     error: String,
 }
 
 impl Failed {
     fn new(outage: Outage, error: String) -> Self {
-        Self { outage, unsent: None, by_client: false, error }
+        Self { outage, unsent: None, not_theirs: false, error }
     }
 }
 
@@ -171,7 +174,7 @@ impl Gateway {
             Err(failed) => failed,
         };
         self.note(group, &visit, &failed);
-        if failed.by_client {
+        if failed.not_theirs {
             return Err(failed.outage);
         }
         let again = match failed.unsent {
@@ -214,8 +217,10 @@ impl Gateway {
                 match connect(&upstream.address, upstream.address.port, patience).await {
                     Ok(connection) => connection,
                     Err(error) => {
+                        let not_theirs =
+                            error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code));
                         let failed = Failed::new(Outage::Unreachable, error.to_string());
-                        return Err(Failed { unsent: Some(request), ..failed });
+                        return Err(Failed { unsent: Some(request), not_theirs, ..failed });
                     }
                 }
             }
@@ -250,8 +255,8 @@ impl Gateway {
                 let unsent = failed.take_message();
                 let error = failed.into_error();
                 // The only thing of ours that can fail in there is the body of the client.
-                let by_client = error.is_user();
-                Err(Failed { unsent, by_client, ..Failed::new(Outage::Broken, error.to_string()) })
+                let not_theirs = error.is_user();
+                Err(Failed { unsent, not_theirs, ..Failed::new(Outage::Broken, error.to_string()) })
             }
         }
     }
@@ -259,8 +264,8 @@ impl Gateway {
     fn note(&self, group: &Group, visit: &Visit, failed: &Failed) {
         let upstream = visit.upstream.address.authority();
         let (error, reason) = (&failed.error, failed.outage.reason());
-        if failed.by_client {
-            tracing::debug!(service = group.name, upstream, error, "a client broke its request off");
+        if failed.not_theirs {
+            tracing::debug!(service = group.name, upstream, error, "a request failed on this side: {error}");
             return;
         }
         metrics::counter!("hythe_gateway_upstream_failures_total", "service" => group.name, "reason" => reason)

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -17,6 +18,8 @@ use crate::Gateway;
 
 /// How long nothing is accepted after an error that will not pass at once, such as no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// How long a connection that has not asked anything yet may still do so while the gateway ends.
+const NEWCOMER_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors per client: its connection, and one to an upstream.
 const DESCRIPTORS: usize = 2;
 
@@ -72,7 +75,10 @@ impl Gateway {
         let http = &self.shared.http;
         let keep_alive = Duration::from_secs(http.keep_alive_seconds);
         let gateway = self.clone();
+        let asked = Arc::new(AtomicBool::new(false));
+        let noted = asked.clone();
         let service = service_fn(move |request| {
+            noted.store(true, Ordering::Relaxed);
             let gateway = gateway.clone();
             async move { Ok::<_, std::convert::Infallible>(gateway.answer(request, peer, local).await) }
         });
@@ -86,12 +92,24 @@ impl Gateway {
             ended = &mut connection => ended,
             () = shutdown.stopping().cancelled_owned() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // An idle connection is closed at once, but the library waits for the first request of a new one.
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = silent(&asked) => return,
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a client's connection ended: {error}");
         }
+    }
+}
+
+/// Comes when nothing was asked for a moment; never after a request.
+async fn silent(asked: &AtomicBool) {
+    tokio::time::sleep(NEWCOMER_PATIENCE).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

@@ -33,12 +33,13 @@ impl Admission {
 
     /// A place for a connection from `peer`, unless that address has too many.
     pub fn admit(&self, peer: IpAddr) -> Option<Place> {
-        let peer = neighbourhood(peer);
+        let exact = peer.to_canonical();
         let unlimited = self.shared.per_address_max == 0
-            || self.shared.trusted.iter().any(|network| network.contains(peer));
+            || self.shared.trusted.iter().any(|network| network.contains(exact));
         if unlimited {
             return Some(Place { counted: None });
         }
+        let peer = neighbourhood(exact);
         let mut open = self.shared.open();
         let count = open.entry(peer).or_insert(0);
         if *count >= self.shared.per_address_max {
@@ -107,6 +108,9 @@ mod tests {
         let _held = admission.admit("2001:db8:1:2::1".parse().unwrap()).unwrap();
         assert!(admission.admit("2001:db8:1:2:ffff::2".parse().unwrap()).is_none());
         assert!(admission.admit("2001:db8:1:3::1".parse().unwrap()).is_some());
+        let trusting = Admission::new(1, vec!["2001:db8:1:2::9".parse().unwrap()]);
+        let proxies: Vec<_> = (0..9).map(|_| trusting.admit("2001:db8:1:2::9".parse().unwrap())).collect();
+        assert!(proxies.iter().all(Option::is_some));
         assert!(Admission::new(0, Vec::new()).admit("::1".parse().unwrap()).is_some());
     }
 }

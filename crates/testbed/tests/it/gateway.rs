@@ -45,8 +45,9 @@ async fn an_image_goes_through_the_gateway_and_back() {
     let challenge = gateway.nobody().get("/v2/").await.expect(401);
     let realm = format!("realm=\"{}/service/token\"", gateway.url());
     assert!(challenge.header("www-authenticate").contains(&realm), "{challenge}");
-    let scope = format!("repository:{repository}:pull,push");
-    let token = gateway.client(user.credentials()).token(&[&scope]).await;
+    let nested = project.repository("a/b");
+    let scopes = [&repository, &nested].map(|name| format!("repository:{name}:pull,push"));
+    let token = gateway.client(user.credentials()).token(&[&scopes[0], &scopes[1]]).await;
     let registry = Registry::new(gateway.client(Credentials::Bearer(token)));
 
     let image = registry.push_image(&repository, "1").await;
@@ -75,7 +76,7 @@ async fn an_image_goes_through_the_gateway_and_back() {
     assert_eq!(part.body, &bytes[1_000_000..2_000_000]);
 
     // A whole repository name in one segment, encoded twice, as the REST API has it.
-    let nested = registry.push_image(&project.repository("a/b"), "1").await;
+    let nested = registry.push_image(&nested, "1").await;
     let path = format!("/api/v2.0/projects/{}/repositories/a%252Fb/artifacts/1", project.name);
     let artifact = gateway.client(user.credentials()).get(&path).await.expect(200).json();
     assert_eq!(artifact["digest"], nested.digest.to_string());
