@@ -13,6 +13,7 @@ mod promises;
 mod restart;
 mod revocation;
 mod roles;
+mod s3;
 mod source;
 mod support;
 mod tokens;
