@@ -38,7 +38,7 @@ part() {
   [ "$status" -eq 0 ] || [ "$f" -gt 0 ] || f=1
   [ "$f" -gt 0 ] && outcome=FAILED || outcome=ok
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  summary+=("$(printf '%-12s %-7s %4d passed %3d failed %3d skipped %5d s' \
+  summary+=("$(printf '%-14s %-7s %4d passed %3d failed %3d skipped %5d s' \
     "$name" "$outcome" "$p" "$f" "$s" $((SECONDS - began)))")
 }
 
@@ -50,6 +50,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 export HYTHE_BIN="$target/debug/hythe"
 part tests cargo test --quiet --workspace --locked --no-fail-fast
 part conformance tests/conformance/run.py
+part conformance-s3 tests/conformance/run.py --storage s3
 part e2e tests/e2e/run.py
 
 say "" "== result"

@@ -2,7 +2,8 @@
 """Conformance to the OCI distribution specification, against a fresh `hythe serve`.
 
 Runs our own checklist, then the official suites that scripts/tools.py could build: the redesigned one with everything
-switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. The closing line
+switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. With `--storage s3`
+the blobs lie in a bucket of an S3 server that is started beside it. The closing line
 counts each run of an official suite as one; one that could not be had is counted as skipped.
 """
 
@@ -18,7 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import checklist  # noqa: E402
-from support.server import MAINTAINER, TOOLS, Hythe, remove, work_directory  # noqa: E402
+from support.server import MAINTAINER, S3, TOOLS, Hythe, remove, work_directory  # noqa: E402
 
 USER = ("ci", "Harbour-Wall-7391-ci")
 SUITE_SECONDS_MAX = 600
@@ -108,11 +109,14 @@ def call(command, directory, environment):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="only the checklist's cases whose title contains this")
+    parser.add_argument("--storage", choices=("filesystem", "s3"), default="filesystem")
     arguments = parser.parse_args()
     directory = work_directory("conformance")
     passed = failed = skipped = 0
-    server = Hythe(directory)
+    bucket = S3(directory) if arguments.storage == "s3" else None
+    server = None
     try:
+        server = Hythe(directory, bucket.settings if bucket else None)
         server.user_create(*USER)
         for project in ("conformance", "crossmount"):
             server.project_create(project)
@@ -150,7 +154,10 @@ def main():
             print(server.complaints())
         server.stop()
     finally:
-        server.process.kill()
+        if server:
+            server.process.kill()
+        if bucket:
+            bucket.process.kill()
     if not failed:
         remove(directory)
     closing = f"conformance: {passed} passed, {failed} failed"

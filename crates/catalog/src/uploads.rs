@@ -334,7 +334,7 @@ impl Uploads {
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
         let advanced = body.patience.spend(self.advance(id, lease.writer(), row.offset, &state)).await?;
-        if let Err(Error::UploadUnknown(_)) = &advanced
+        if let Err(Error::UploadUnknown(_) | Error::UploadBusy(_)) = &advanced
             && let Err(err) = writer.rewind(&before).await
         {
             tracing::debug!(upload = %id, error = %err, "an upload that ended meanwhile was not taken back");
@@ -389,7 +389,7 @@ impl Uploads {
         )
         .execute(self.database.pool())
         .await?;
-        if advanced.rows_affected() == 0 { Err(Error::UploadUnknown(id)) } else { Ok(()) }
+        if advanced.rows_affected() == 0 { Err(not_ours(id, writer)) } else { Ok(()) }
     }
 
     async fn touch(&self, id: Uuid) {
@@ -480,7 +480,7 @@ impl Uploads {
         .execute(&mut *tx)
         .await?;
         if closed.rows_affected() == 0 {
-            return Err(Error::UploadUnknown(id));
+            return Err(not_ours(id, writer));
         }
         self.charge(&mut tx, &push.place, charge).await?;
         tx.commit().await?;
@@ -570,6 +570,15 @@ fn actor(push: &Push) -> (&'static str, i64) {
     match push.caller.user() {
         Some(user) => ("user", user.id.0),
         None => ("anonymous", 0),
+    }
+}
+
+/// The session ended meanwhile, or another writer has it: with a lease that cannot be told apart here, and the
+/// client's next request will.
+fn not_ours(id: Uuid, writer: Option<Uuid>) -> Error {
+    match writer {
+        Some(_) => Error::UploadBusy(id),
+        None => Error::UploadUnknown(id),
     }
 }
 

@@ -12,7 +12,7 @@ const ACCESS_KEY: &str = "hythe-test";
 const START: Duration = Duration::from_secs(30);
 
 /// Ends the server when the test process does, however it does: then the pipe closes.
-const WATCHDOG: &str = r#"trap '' INT TERM HUP; "$@" </dev/null & read -r _; kill $!; wait $!"#;
+const WATCHDOG: &str = r#"trap '' INT TERM HUP; "$@" </dev/null & read -r _; kill -KILL $!; wait $!"#;
 
 /// A server with one bucket, in a directory that goes with it.
 pub struct S3 {

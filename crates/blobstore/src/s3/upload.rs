@@ -226,7 +226,9 @@ impl Upload {
         match &kept.tail {
             Some(tail) => {
                 let found = self.client.head(&tail.name).await?;
-                if found.is_none_or(|found| found.size != tail.bytes) {
+                if found.is_none_or(|found| found.size != tail.bytes)
+                    && !joined(&self.client, kept, state.offset).await?
+                {
                     return Err(AppendError::Lost);
                 }
             }
@@ -411,9 +413,6 @@ impl Upload {
     async fn reread(&mut self, state: &UploadState, algorithm: Algorithm) -> io::Result<Digest> {
         let mut hasher = Hasher::new(algorithm);
         if state.offset > 0 {
-            if state.kept.as_ref().and_then(Kept::upload).is_some() {
-                self.load(state).await?;
-            }
             let spool = self.loaded.then(|| std::mem::take(&mut self.spool));
             self.loaded = false;
             let key = publish(&self.client, state, spool).await?;
@@ -515,10 +514,7 @@ async fn publish(client: &Arc<Client>, state: &UploadState, spool: Option<Spool>
             // It may have been joined before, by a process that did not live to say so. Services that do not know an
             // upload say either.
             Err(err) if is_absent(&err) || err.kind() == io::ErrorKind::PermissionDenied => {
-                match client.head_key(&key).await? {
-                    Some(found) if found.size == state.offset => Ok(key),
-                    _ => Err(err),
-                }
+                if joined(client, kept, state.offset).await? { Ok(key) } else { Err(err) }
             }
             Err(err) => Err(err),
         };
@@ -549,6 +545,12 @@ async fn join(
         drop(room);
     }
     client.join(key, upload, &tags, size).await
+}
+
+/// Whether a process that did not live to say so has joined the parts already.
+async fn joined(client: &Client, kept: &Kept, size: u64) -> io::Result<bool> {
+    let Some((key, _)) = kept.upload() else { return Ok(false) };
+    Ok(client.head_key(&key).await?.is_some_and(|found| found.size == size))
 }
 
 /// The bytes of a tail, which is smaller than a part.

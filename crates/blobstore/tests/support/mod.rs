@@ -37,10 +37,15 @@ impl S3Server {
     pub fn resume(&mut self) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/tools/bin/s3s-fs");
         assert!(program.exists(), "{} is missing: run scripts/setup.sh test", program.display());
-        let child = Command::new(program)
+        // The shell ends it when this process does, however it does: then the pipe closes.
+        let watchdog = r#"trap '' INT TERM HUP; "$@" </dev/null & read -r _; kill -KILL $!; wait $!"#;
+        let child = Command::new("/bin/sh")
+            .args(["-c", watchdog, "s3"])
+            .arg(program)
             .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--access-key", "access", "--secret-key", "s3cret-canary"])
             .arg(self.dir.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -56,7 +61,7 @@ impl S3Server {
     /// Nobody answers any more.
     pub fn pause(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
+            drop(child.stdin.take());
             child.wait().unwrap();
         }
     }

@@ -117,3 +117,68 @@ async fn downloads_are_redirected_where_that_is_switched_on() {
     }
     get().send().await.expect_error(404, "BLOB_UNKNOWN");
 }
+
+/// What another process would write into the session's row.
+async fn lease_to_another(database: &database::Database, id: &str, seconds: f64) {
+    let id = uuid::Uuid::parse_str(id).expect("an id");
+    let leased = sqlx::query(
+        "update catalog.upload_sessions
+         set writer = gen_random_uuid(), lease_until = now() + make_interval(secs => $2) where id = $1",
+    );
+    let leased = leased.bind(id).bind(seconds).execute(database.pool()).await.expect("the lease is taken");
+    assert_eq!(leased.rows_affected(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_processs_lease_is_respected_and_fences() {
+    let server = S3::start();
+    let bed = Bed::own(Options::default().s3(&server)).await;
+    let (registry, repository) = pusher(&bed).await;
+    let database = bed.inside().await.database;
+    let bytes = random_bytes(9 * MIB);
+    let upload = registry.start_upload(&repository).await;
+    registry.patch(&upload, Some("0-999"), &bytes[..1000]).await.expect(202);
+    let at_1000 = async || {
+        assert_eq!(registry.get(&upload.location).await.expect(204).header("range"), "0-999");
+    };
+
+    lease_to_another(&database, upload.id(), 3600.0).await;
+    let started = std::time::Instant::now();
+    let busy = registry.patch(&upload, Some("1000-1999"), &bytes[1000..2000]).await.expect(503);
+    assert!(!busy.header("retry-after").is_empty());
+    assert!(started.elapsed() > Duration::from_secs(5), "it is waited for");
+    at_1000().await;
+
+    // A process that died two seconds ago is not waited for longer than its lease.
+    lease_to_another(&database, upload.id(), 2.0).await;
+    registry.patch(&upload, None, b"").await.expect(202);
+    at_1000().await;
+
+    // One that takes over in the middle of a transfer makes the slower one fail, and nothing of it counts.
+    let (go_on, wait) = tokio::sync::oneshot::channel::<()>();
+    let (first, second) = (bytes[1000..6 * MIB].to_vec(), bytes[6 * MIB..].to_vec());
+    let body = futures_util::stream::StreamExt::chain(
+        futures_util::stream::iter([Ok::<_, std::io::Error>(first)]),
+        futures_util::stream::once(async move {
+            let _ = wait.await;
+            Ok(second)
+        }),
+    );
+    let slow = registry.request(Method::PATCH, &upload.location).body(reqwest::Body::wrap_stream(body));
+    let slow = tokio::spawn(slow.try_send());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    lease_to_another(&database, upload.id(), 3600.0).await;
+    let _ = go_on.send(());
+    // The server may close the connection on a client that is still sending.
+    if let Ok(answer) = slow.await.expect("the request ended") {
+        answer.expect(503);
+    }
+    at_1000().await;
+    lease_to_another(&database, upload.id(), -1.0).await;
+    eventually(Duration::from_secs(10), "what did not count goes", async || server.objects().len() == 1)
+        .await;
+    registry.patch(&upload, Some(&format!("1000-{}", bytes.len() - 1)), &bytes[1000..]).await.expect(202);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    registry.finish(&upload, &digest, b"").await.expect(201);
+    assert!(registry.get_blob(&repository, &digest).await.expect(200).body == bytes);
+}
