@@ -333,6 +333,21 @@ async fn wrong_keys_are_a_fault() {
     assert!(wrong.probe().await.is_err());
 }
 
+/// Whoever answers there is not believed without a certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn https_is_spoken_where_the_endpoint_says_so() {
+    let server = S3Server::start();
+    let endpoint = Some(format!("https://127.0.0.1:{}", server.port()));
+    let system = std::path::PathBuf::from("/etc/ssl/certs/ca-certificates.crt");
+    for ca_file in [None, Some(system)] {
+        let config = S3Config { endpoint: endpoint.clone(), ca_file, ..server.config() };
+        let refused = BlobStore::s3(&config).unwrap().probe().await;
+        assert!(matches!(refused, Err(Error::Io(_))), "{refused:?}");
+    }
+    let config = S3Config { ca_file: Some("/nowhere/ca.pem".into()), ..server.config() };
+    assert!(BlobStore::s3(&config).is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_uploads_share_the_memory_for_parts() {
     let bed = bed();
