@@ -39,6 +39,7 @@ check: ## format and lints, without running anything
 
 conformance: setup build ## the distribution specification against a fresh server
 	@tests/conformance/run.py
+	@tests/conformance/run.py --storage s3
 
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py

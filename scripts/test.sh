@@ -51,6 +51,7 @@ export HYTHE_BIN="$target/debug/hythe"
 part tests cargo test --quiet --workspace --locked --no-fail-fast
 part conformance tests/conformance/run.py
 part conformance-split tests/conformance/run.py --split
+part conformance-s3 tests/conformance/run.py --storage s3
 part e2e tests/e2e/run.py
 
 say "" "== result"

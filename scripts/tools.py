@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Builds the Go tools of tests/tools.toml into .cache/tools/bin.
+"""Builds the tools of tests/tools.toml into .cache/tools/bin.
 
-Each tool is built inside its own module, so its own go.sum decides what it is made of. A tool whose pinned version
-is already there is left alone. A missing tool is an error, unless it is marked optional: then a note says why.
+Each is built with the lock file that it was released with: a Go tool inside its own module, a Rust one by `cargo
+install`. A tool whose pinned version is already there is left alone. A missing tool is an error, unless it is marked
+optional: then a note says why.
 """
 
 import json
@@ -73,9 +74,30 @@ def build(go, name, tool):
     return None
 
 
+def install(name, tool):
+    """Builds one Rust program, in a directory of its own: Hythe's build must not be made anew for it."""
+    print(f"Building {name} {tool['version']}", flush=True)
+    command = ["cargo", "install", name, "--version", tool["version"], "--features", tool["features"], "--locked"]
+    answer = subprocess.run(
+        [*command, "--force", "--quiet", "--no-track", "--root", str(CACHE)],
+        env=dict(os.environ, CARGO_TARGET_DIR=str(CACHE / "target")),
+        cwd=CACHE,
+        capture_output=True,
+        text=True,
+    )
+    if answer.returncode != 0:
+        sys.exit(f"error: {name} cannot be had\n{answer.stderr[-3000:]}")
+    shutil.rmtree(CACHE / "target", ignore_errors=True)
+
+
 def main():
     pinned = tomllib.loads((ROOT / "tests" / "tools.toml").read_text())
     BIN.mkdir(parents=True, exist_ok=True)
+    for name, tool in pinned["crate"].items():
+        stamp = CACHE / f"{name}.version"
+        if not (stamp.exists() and stamp.read_text() == tool["version"] and (BIN / name).exists()):
+            install(name, tool)
+            stamp.write_text(tool["version"])
     go = None
     for name, tool in pinned["tool"].items():
         stamp = CACHE / f"{name}.version"

@@ -3,7 +3,8 @@
 behind the gateway (`--split`).
 
 Runs our own checklist, then the official suites that scripts/tools.py could build: the redesigned one with everything
-switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. The closing line
+switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. With `--storage s3`
+the blobs lie in a bucket of an S3 server that is started beside it. The closing line
 counts each run of an official suite as one; one that could not be had is counted as skipped.
 """
 
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import checklist  # noqa: E402
 from support.fleet import Fleet  # noqa: E402
-from support.server import MAINTAINER, TOOLS, Hythe, remove, work_directory  # noqa: E402
+from support.server import MAINTAINER, S3, TOOLS, Hythe, remove, work_directory  # noqa: E402
 
 USER = ("ci", "Harbour-Wall-7391-ci")
 SUITE_SECONDS_MAX = 600
@@ -111,11 +112,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="only the checklist's cases whose title contains this")
     parser.add_argument("--split", action="store_true", help="one process per role, behind the gateway")
+    parser.add_argument("--storage", choices=("filesystem", "s3"), default="filesystem")
     arguments = parser.parse_args()
     directory = work_directory("conformance")
     passed = failed = skipped = 0
-    server = Fleet(directory) if arguments.split else Hythe(directory)
+    bucket = S3(directory) if arguments.storage == "s3" else None
+    server = None
     try:
+        layout = Fleet if arguments.split else Hythe
+        server = layout(directory, bucket.settings if bucket else None)
         server.user_create(*USER)
         for project in ("conformance", "crossmount"):
             server.project_create(project)
@@ -153,7 +158,10 @@ def main():
             print(server.complaints())
         server.stop()
     finally:
-        server.kill()
+        if server:
+            server.kill()
+        if bucket:
+            bucket.process.kill()
     if not failed:
         remove(directory)
     closing = f"conformance: {passed} passed, {failed} failed"

@@ -60,6 +60,7 @@ class Fleet(Hythe):
             "HYTHE_DATABASE__OWNER_URL": self.postgres.owner_url,
             "HYTHE_HTTP__TRUSTED_PROXIES": "127.0.0.1",
             "HYTHE_ADMIN_PASSWORD": ADMIN[1],
+            **self.settings,
         }
         for name, role in ROLES.items():
             self.launch(name, role, shared)

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from support.http import Client
+from support.http import Client, free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / ".cache" / "tools" / "bin"
@@ -101,11 +102,45 @@ class Process:
         return "\n".join(self.text().splitlines()[-lines:])
 
 
+class S3:
+    """s3s-fs with one bucket. `settings` make Hythe keep its blobs there."""
+
+    def __init__(self, directory):
+        program = TOOLS / "s3s-fs"
+        if not program.exists():
+            sys.exit(f"error: {program} is missing; run: scripts/setup.sh test")
+        data = directory / "s3"
+        (data / "blobs").mkdir(parents=True)
+        port = free_port()
+        keys = ["--access-key", "hythe-test", "--secret-key", "hythe-test-secret"]
+        command = [program, "--host", "127.0.0.1", "--port", port, *keys, data]
+        self.process = Process(command, directory / "s3.log")
+        self.process.wait_for(lambda: answers(port), "s3s-fs")
+        prefix = "HYTHE_STORAGE__"
+        self.settings = {
+            f"{prefix}DRIVER": "s3",
+            f"{prefix}S3__BUCKET": "blobs",
+            f"{prefix}S3__ENDPOINT": f"http://127.0.0.1:{port}",
+            f"{prefix}S3__ACCESS_KEY": keys[1],
+            f"{prefix}S3__SECRET_KEY": keys[3],
+            f"{prefix}S3__PATH_STYLE": "true",
+        }
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 class Hythe:
     """`hythe serve` on free ports. `host` is `127.0.0.1:PORT`."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings=None):
         self.directory = directory
+        self.settings = settings or {}
         self.data = directory / "data"
         self.log = directory / "hythe.log"
         self.port = 0
@@ -117,6 +152,7 @@ class Hythe:
         # Passed on whole but for our own settings, so that a developer's shell does not change the outcome.
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HYTHE_", "REGISTRY_"))}
         environment["HYTHE_ADMIN_PASSWORD"] = ADMIN[1]
+        environment.update(self.settings)
         already = len(self.log.read_text(errors="replace")) if self.log.exists() else 0
         self.process = Process(
             [

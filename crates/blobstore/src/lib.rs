@@ -4,12 +4,14 @@
 //! key), and never hands out a key before the bytes below it are durable.
 //!
 //! Invariant: a key is used once. What it named is read, or is gone; it never becomes something else.
-//! Invariant: one transfer buffers at most 1 MiB, and a slow one holds no thread.
+//! Invariant: one transfer buffers at most 1 MiB, and a slow one holds no thread. Parts on their way to an S3
+//! service come on top, 64 MiB for all uploads together.
 
 mod driver;
 mod error;
 mod key;
 mod read;
+mod s3;
 mod state;
 mod writer;
 
@@ -26,10 +28,12 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use driver::{Driver, Filesystem, Memory, Version};
+use s3::S3;
 
 pub use error::{AppendError, Error, ReadError};
 pub use key::Key;
 pub use read::ByteStream;
+pub use s3::{Credential, Encryption, S3Config};
 pub use state::{StateError, UploadState};
 pub use writer::{Appended, Writer};
 
@@ -69,10 +73,17 @@ pub struct BlobStore {
 }
 
 pub(crate) struct Inner {
-    driver: Arc<dyn Driver>,
+    backend: Backend,
     verify_reads: bool,
     verified: moka::sync::Cache<(Key, Version), ()>,
     damaged: broadcast::Sender<Key>,
+}
+
+/// Where the bytes are.
+pub(crate) enum Backend {
+    /// Behind calls that block for a short time.
+    Local(Arc<dyn Driver>),
+    S3(S3),
 }
 
 impl BlobStore {
@@ -87,9 +98,19 @@ impl BlobStore {
         Self::with_driver(Arc::new(Memory::default()), true)
     }
 
+    /// The store in a bucket. Asks the service nothing yet: one that is down, or a key that is wrong, shows at
+    /// the first use and in [`BlobStore::probe`].
+    pub fn s3(config: &S3Config) -> Result<Self, Error> {
+        Ok(Self::with_backend(Backend::S3(S3::open(config)?), config.verify_reads))
+    }
+
     fn with_driver(driver: Arc<dyn Driver>, verify_reads: bool) -> Self {
+        Self::with_backend(Backend::Local(driver), verify_reads)
+    }
+
+    fn with_backend(backend: Backend, verify_reads: bool) -> Self {
         let inner = Inner {
-            driver,
+            backend,
             verify_reads,
             verified: moka::sync::Cache::new(VERIFIED_MAX),
             damaged: broadcast::Sender::new(DAMAGE_REPORTS_MAX),
@@ -99,11 +120,18 @@ impl BlobStore {
 
     /// The driver's name, as it appears in the label `driver` of the metrics.
     pub fn name(&self) -> &'static str {
-        self.inner.driver.name()
+        self.inner.name()
     }
 
-    /// Claims the upload `id` for the caller alone, across processes. The claim ends when the writer is
-    /// dropped, or with the process.
+    /// Whether processes on several machines may write to one upload, and the store cannot keep them apart. Then
+    /// [`BlobStore::writer`] is exclusive within this process only, and the caller sees to the rest: whoever
+    /// is not the only writer must neither go on nor record a state.
+    pub fn shares_uploads(&self) -> bool {
+        matches!(self.inner.backend, Backend::S3(_))
+    }
+
+    /// Claims the upload `id` for the caller alone, across processes unless [`BlobStore::shares_uploads`]. The
+    /// claim ends when the writer is dropped, or with the process.
     ///
     /// An upload that does not exist is begun; one that stays empty leaves nothing behind. Somebody else may
     /// have finished or discarded the upload while this call waited, so callers read their record of it after
@@ -112,10 +140,17 @@ impl BlobStore {
         let started = Instant::now();
         let mut pause = Duration::from_millis(5);
         loop {
-            let driver = self.inner.driver.clone();
-            if let Some(staging) = blocking(move || driver.claim(id)).await?? {
+            let claimed = match &self.inner.backend {
+                Backend::Local(driver) => {
+                    let claiming = driver.clone();
+                    let staging = blocking(move || claiming.claim(id)).await??;
+                    staging.map(|staging| Writer::local(driver.clone(), staging))
+                }
+                Backend::S3(s3) => s3.claim(id).map(Writer::s3),
+            };
+            if let Some(writer) = claimed {
                 self.inner.observe("claim", started);
-                return Ok(Writer::new(self.inner.driver.clone(), staging));
+                return Ok(writer);
             }
             if started.elapsed() + pause > CLAIM_WAIT {
                 return Err(Error::Busy);
@@ -127,14 +162,30 @@ impl BlobStore {
 
     /// Forgets the bytes of an upload. One that is unknown counts as done. Needs no claim: a writer that is at
     /// work loses its file and cannot publish any more.
-    pub async fn discard(&self, id: Uuid) -> Result<(), Error> {
-        self.call("discard", move |driver| driver.discard(id)).await
+    ///
+    /// `state` is the last one that was recorded. A store that [`BlobStore::shares_uploads`] finds the bytes by
+    /// nothing else. To be called only once nobody can record what comes of the upload: content that was
+    /// published from it goes as well.
+    pub async fn discard(&self, id: Uuid, state: Option<&UploadState>) -> Result<(), Error> {
+        let started = Instant::now();
+        match (&self.inner.backend, state) {
+            (Backend::Local(_), _) => self.call("discard", move |driver| driver.discard(id)).await?,
+            (Backend::S3(s3), Some(state)) => {
+                s3.discard(state).await?;
+                self.inner.observe("discard", started);
+            }
+            (Backend::S3(_), None) => {}
+        }
+        Ok(())
     }
 
     /// The number of bytes under `key`, or nothing when there are none.
     pub async fn stat(&self, key: &Key) -> Result<Option<u64>, Error> {
         let key = key.clone();
-        self.call("stat", move |driver| driver.stat(&key)).await
+        match &self.inner.backend {
+            Backend::Local(_) => self.call("stat", move |driver| driver.stat(&key)).await,
+            Backend::S3(s3) => self.inner.observed("stat", s3.stat(&key)).await,
+        }
     }
 
     /// Streams `range` of the content that is known to have `size` bytes and the digest `digest`.
@@ -161,18 +212,38 @@ impl BlobStore {
     /// Removes keys; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
     pub async fn delete(&self, keys: &[Key]) -> Result<(), Error> {
         let keys = keys.to_vec();
-        self.call("delete", move |driver| keys.iter().try_for_each(|key| driver.delete(key))).await
+        match &self.inner.backend {
+            Backend::Local(_) => {
+                self.call("delete", move |driver| keys.iter().try_for_each(|key| driver.delete(key))).await
+            }
+            Backend::S3(s3) => self.inner.observed("delete", s3.delete(&keys)).await,
+        }
+    }
+
+    /// An address at which a client with this `User-Agent` may fetch the content itself for some minutes; none
+    /// where the operator does not want that. Whoever has the address can read: it must not be logged.
+    pub async fn redirect(&self, key: &Key, user_agent: &str) -> Result<Option<String>, Error> {
+        match &self.inner.backend {
+            Backend::Local(_) => Ok(None),
+            Backend::S3(s3) => Ok(s3.redirect(key, user_agent).await?),
+        }
     }
 
     /// Writes, reads and removes a byte: whether uploads can work at all. [`Error::Full`] when only space is
     /// missing, which leaves everything but uploads working.
     pub async fn probe(&self) -> Result<(), Error> {
-        self.call("probe", |driver| driver.probe()).await
+        match &self.inner.backend {
+            Backend::Local(_) => self.call("probe", |driver| driver.probe()).await,
+            Backend::S3(s3) => self.inner.observed("probe", s3.probe()).await,
+        }
     }
 
     /// Bytes that are free for this process, where that is known.
     pub fn free_bytes(&self) -> Option<u64> {
-        self.inner.driver.free_bytes()
+        match &self.inner.backend {
+            Backend::Local(driver) => driver.free_bytes(),
+            Backend::S3(_) => None,
+        }
     }
 
     /// Keys whose content turned out to be damaged by being read, from now on. Each caller gets all of them; one
@@ -181,22 +252,42 @@ impl BlobStore {
         self.inner.damaged.subscribe()
     }
 
+    /// Runs an action of a local driver.
     async fn call<T: Send + 'static>(
         &self,
         action: &'static str,
         work: impl FnOnce(&dyn Driver) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let started = Instant::now();
-        let driver = self.inner.driver.clone();
-        let done = blocking(move || work(&*driver)).await?;
-        self.inner.observe(action, started);
-        Ok(done?)
+        let Backend::Local(driver) = &self.inner.backend else {
+            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
+        };
+        let driver = driver.clone();
+        let work = async { blocking(move || work(&*driver)).await? };
+        self.inner.observed(action, work).await
     }
 }
 
 impl Inner {
+    fn name(&self) -> &'static str {
+        match &self.backend {
+            Backend::Local(driver) => driver.name(),
+            Backend::S3(_) => "s3",
+        }
+    }
+
     fn observe(&self, action: &'static str, started: Instant) {
-        observe(self.driver.name(), action, started);
+        observe(self.name(), action, started);
+    }
+
+    async fn observed<T>(
+        &self,
+        action: &'static str,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let done = work.await?;
+        self.observe(action, started);
+        Ok(done)
     }
 
     /// Counts damaged content and tells whoever listens.

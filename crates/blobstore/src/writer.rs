@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::driver::{Driver, Staging};
+use crate::s3::Upload;
 use crate::state::Hasher;
 use crate::{AppendError, Error, Key, UploadState, blocking, observe};
 
@@ -32,7 +33,15 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const QUEUE_BUFFERS: usize = 2;
 
 /// The exclusive right to write to one upload. Dropping it gives the claim back and keeps the bytes.
-pub struct Writer {
+pub struct Writer(Kind);
+
+enum Kind {
+    Local(Local),
+    S3(Box<Upload>),
+}
+
+/// A writer to bytes behind calls that block for a short time.
+struct Local {
     driver: Arc<dyn Driver>,
     staging: Arc<dyn Staging>,
     /// How many bytes there are, while that is certain.
@@ -55,8 +64,12 @@ pub struct Appended {
 }
 
 impl Writer {
-    pub(crate) fn new(driver: Arc<dyn Driver>, staging: Arc<dyn Staging>) -> Self {
-        Self { driver, staging, settled: None, torn: false }
+    pub(crate) fn local(driver: Arc<dyn Driver>, staging: Arc<dyn Staging>) -> Self {
+        Self(Kind::Local(Local { driver, staging, settled: None, torn: false }))
+    }
+
+    pub(crate) fn s3(upload: Upload) -> Self {
+        Self(Kind::S3(Box::new(upload)))
     }
 
     /// Adds the body at `state.offset`, at most `length_max` bytes of it. Bytes beyond the offset, which an
@@ -65,6 +78,57 @@ impl Writer {
     /// A body that breaks off is not an error of this call: see [`Appended::interrupted`]. After an error the
     /// upload is as it was before, and `state` as the caller keeps it is still right.
     pub async fn append<S, E>(
+        &mut self,
+        state: UploadState,
+        body: S,
+        length_max: Option<u64>,
+    ) -> Result<Appended, AppendError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Display,
+    {
+        match &mut self.0 {
+            Kind::Local(local) => local.append(state, body, length_max).await,
+            Kind::S3(upload) => upload.append(state, body, length_max).await,
+        }
+    }
+
+    /// The digest of the upload's bytes. Comes from the running hash, and from reading the bytes again when
+    /// that hash is of another algorithm or may count bytes that a power cut took.
+    pub async fn digest(&mut self, state: &UploadState, algorithm: Algorithm) -> Result<Digest, AppendError> {
+        match &mut self.0 {
+            Kind::Local(local) => local.digest(state, algorithm).await,
+            Kind::S3(upload) => upload.digest(state, algorithm).await,
+        }
+    }
+
+    /// Takes the upload back to an earlier state, whose bytes are all still there. Also for a state that could
+    /// not be recorded: what was stored for it is removed.
+    pub async fn rewind(&mut self, to: &UploadState) -> Result<(), AppendError> {
+        match &mut self.0 {
+            Kind::Local(local) => local.settle(to.offset).await,
+            Kind::S3(upload) => upload.rewind(to).await,
+        }
+    }
+
+    /// Makes the bytes durable under a key that was never used before, and ends the upload. To be preceded by
+    /// [`Writer::digest`] (or an append or rewind): what is published is what those left.
+    ///
+    /// After an error nothing is published. The upload goes on if space was missing; after a failed fsync its
+    /// bytes are gone. If the caller gives up waiting, the bytes are removed again.
+    ///
+    /// Keep the writer until whatever names the key is recorded: others wait for it, and would find an upload
+    /// without bytes.
+    pub async fn publish(&mut self) -> Result<Key, Error> {
+        match &mut self.0 {
+            Kind::Local(local) => local.publish().await,
+            Kind::S3(upload) => upload.publish().await,
+        }
+    }
+}
+
+impl Local {
+    async fn append<S, E>(
         &mut self,
         state: UploadState,
         mut body: S,
@@ -107,9 +171,7 @@ impl Writer {
         })
     }
 
-    /// The digest of the upload's bytes. Comes from the running hash, and from reading the bytes again when
-    /// that hash is of another algorithm or may count bytes that a power cut took.
-    pub async fn digest(&mut self, state: &UploadState, algorithm: Algorithm) -> Result<Digest, AppendError> {
+    async fn digest(&mut self, state: &UploadState, algorithm: Algorithm) -> Result<Digest, AppendError> {
         let started = Instant::now();
         self.settle(state.offset).await?;
         let digest = match state.digest(algorithm) {
@@ -123,20 +185,7 @@ impl Writer {
         Ok(digest)
     }
 
-    /// Takes the upload back to an earlier state, whose bytes are all still there.
-    pub async fn rewind(&mut self, to: &UploadState) -> Result<(), AppendError> {
-        self.settle(to.offset).await
-    }
-
-    /// Makes the bytes durable under a key that was never used before, and ends the upload. To be preceded by
-    /// [`Writer::digest`] (or an append or rewind): what is published is what those left.
-    ///
-    /// After an error nothing is published. The upload goes on if space was missing; after a failed fsync its
-    /// bytes are gone. If the caller gives up waiting, the bytes are removed again.
-    ///
-    /// Keep the writer until whatever names the key is recorded: others wait for it, and would find an upload
-    /// without bytes.
-    pub async fn publish(&mut self) -> Result<Key, Error> {
+    async fn publish(&mut self) -> Result<Key, Error> {
         let started = Instant::now();
         let name = self.driver.name();
         let unsettled =

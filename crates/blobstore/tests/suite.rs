@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod support;
+
 use std::io;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ struct Bed {
     store: BlobStore,
     /// The files of the filesystem driver.
     dir: Option<tempfile::TempDir>,
+    /// The server of the S3 driver.
+    server: Option<support::S3Server>,
 }
 
 impl Deref for Bed {
@@ -32,23 +36,45 @@ impl Deref for Bed {
 
 impl Bed {
     fn memory() -> Self {
-        Self { store: BlobStore::memory(), dir: None }
+        Self { store: BlobStore::memory(), dir: None, server: None }
     }
 
     fn filesystem() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        Self { store, dir: Some(dir) }
+        Self { store, dir: Some(dir), server: None }
+    }
+
+    fn s3() -> Self {
+        let server = support::S3Server::start();
+        Self { store: support::open(server.port()), dir: None, server: Some(server) }
     }
 
     /// A handle that shares nothing with the first but the bytes, as another process would have it.
     fn reopened(&self) -> BlobStore {
-        self.dir.as_ref().map_or_else(|| self.store.clone(), |dir| open(dir.path()))
+        match (&self.dir, &self.server) {
+            (Some(dir), _) => open(dir.path()),
+            (None, Some(server)) => support::open(server.port()),
+            (None, None) => self.store.clone(),
+        }
     }
 
-    /// All regular files, where there are files.
+    /// Waits for what is removed beside the answer.
+    async fn settles_at(&self, files: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.files().len() > files && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(self.files().len() <= files, "{:?}", self.files());
+    }
+
+    /// All regular files, or objects and parts, where there are any.
     fn files(&self) -> Vec<std::path::PathBuf> {
-        self.dir.as_ref().map_or_else(Vec::new, |dir| files_below(dir.path()))
+        match (&self.dir, &self.server) {
+            (Some(dir), _) => files_below(dir.path()),
+            (None, Some(server)) => server.files(),
+            (None, None) => Vec::new(),
+        }
     }
 }
 
@@ -187,7 +213,7 @@ async fn unrecorded_bytes_are_cut_off(bed: Bed) {
 async fn an_offset_that_was_never_reached_is_lost(bed: Bed) {
     let id = Uuid::new_v4();
     let state = append(&bed, id, UploadState::new(Algorithm::Sha256), &content(1000, 7)).await.unwrap().state;
-    bed.discard(id).await.unwrap();
+    bed.discard(id, Some(&state)).await.unwrap();
     let mut writer = bed.writer(id).await.unwrap();
     let more = content(10, 8);
     assert!(matches!(writer.append(state.clone(), body(&more, 10), None).await, Err(AppendError::Lost)));
@@ -353,8 +379,9 @@ async fn publishing_needs_a_settled_size(bed: Bed) {
 async fn a_discarded_upload_cannot_be_published(bed: Bed) {
     let id = Uuid::new_v4();
     let mut writer = bed.writer(id).await.unwrap();
-    writer.append(UploadState::new(Algorithm::Sha256), body(&content(10, 18), 10), None).await.unwrap();
-    bed.discard(id).await.unwrap();
+    let begun = UploadState::new(Algorithm::Sha256);
+    let state = writer.append(begun, body(&content(10, 18), 10), None).await.unwrap().state;
+    bed.discard(id, Some(&state)).await.unwrap();
     assert!(writer.publish().await.is_err());
     drop(writer);
     assert!(bed.files().is_empty());
@@ -440,7 +467,7 @@ async fn deleting_and_discarding_twice_is_fine(bed: Bed) {
     let (second, digest) = put(&bed, &content(10, 25)).await;
     for _ in 0..2 {
         bed.delete(std::slice::from_ref(&first)).await.unwrap();
-        bed.discard(Uuid::new_v4()).await.unwrap();
+        bed.discard(Uuid::new_v4(), None).await.unwrap();
     }
     assert_eq!(get(&bed, &second, &digest, 10, 0..10).await, content(10, 25), "the other one stays");
     bed.delete(&[first, second.clone()]).await.unwrap();
@@ -453,8 +480,8 @@ async fn nothing_is_left_behind(bed: Bed) {
     assert!(bed.files().is_empty(), "an upload that was only looked at");
     append(&bed, id, UploadState::new(Algorithm::Sha256), &Bytes::new()).await.unwrap();
     assert!(bed.files().is_empty(), "an upload without bytes");
-    append(&bed, id, UploadState::new(Algorithm::Sha256), &content(10, 26)).await.unwrap();
-    bed.discard(id).await.unwrap();
+    let state = append(&bed, id, UploadState::new(Algorithm::Sha256), &content(10, 26)).await.unwrap().state;
+    bed.discard(id, Some(&state)).await.unwrap();
     assert!(bed.files().is_empty(), "a discarded upload");
     let (key, _) = put(&bed, &content(10, 27)).await;
     bed.delete(&[key]).await.unwrap();
@@ -470,13 +497,8 @@ async fn a_publish_that_nobody_waits_for_leaves_nothing(bed: Bed) {
         let publish = tokio::time::timeout(Duration::from_micros(pause_us * 50), writer.publish());
         keys += usize::from(publish.await.is_ok());
     }
-    if bed.dir.is_some() {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while bed.files().len() > keys && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert_eq!(bed.files().len(), keys);
-    }
+    bed.settles_at(keys).await;
+    assert!(bed.dir.is_none() || bed.files().len() == keys);
 }
 
 async fn foreign_keys_are_refused(bed: Bed) {
@@ -520,6 +542,7 @@ macro_rules! suite {
     ($($case:ident),* $(,)?) => {
         suite!(memory: $($case),*);
         suite!(filesystem: $($case),*);
+        suite!(s3: $($case),*);
     };
 }
 

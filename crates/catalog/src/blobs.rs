@@ -74,6 +74,19 @@ impl Blobs {
         }
     }
 
+    /// An address at which this client may fetch the blob itself for some minutes, where the operator wants that.
+    /// The bytes are known to be there. Whoever has the address can read them: it must not be logged.
+    pub async fn redirect(&self, blob: &Blob, user_agent: &str) -> Result<Option<String>, Error> {
+        let Some(address) = self.store.redirect(&blob.key, user_agent).await? else {
+            return Ok(None);
+        };
+        if self.store.stat(&blob.key).await? != Some(blob.size) {
+            self.mark_damaged(&blob.key).await?;
+            return Err(Error::BlobUnknown(blob.digest.clone()));
+        }
+        Ok(Some(address))
+    }
+
     /// Unlinks the blob from this repository, visible at once everywhere. The bytes go when nothing refers to
     /// them. Refused while a manifest of this repository uses it.
     pub async fn delete(&self, delete: &Delete, digest: &Digest) -> Result<(), Error> {

@@ -71,9 +71,11 @@ impl Uploads {
                     or (offset_bytes = 0 and last_write_at < now() - make_interval(mins => $2))
                  limit 500 for update skip locked
              ), gone as (
-                 delete from catalog.upload_sessions s using due where s.id = due.id returning s.id
+                 delete from catalog.upload_sessions s using due where s.id = due.id
+                 returning s.id, s.store_state
              )
-             insert into catalog.dead_objects (key) select $3 || id::text from gone on conflict do nothing",
+             insert into catalog.dead_objects (key, store_state)
+             select $3 || id::text, store_state from gone on conflict do nothing",
             self.config.upload_hours_max as i32,
             self.config.upload_empty_minutes_max as i32,
             UPLOAD_PREFIX
@@ -89,23 +91,24 @@ impl Uploads {
         sqlx::query!("delete from catalog.dead_objects d using catalog.blobs b where b.location = d.key")
             .execute(self.database.pool())
             .await?;
-        let keys = sqlx::query_scalar!(
-            "select key from catalog.dead_objects d
+        let dead = sqlx::query!(
+            "select key, store_state from catalog.dead_objects d
              where queued_at < now() - interval '1 minute'
                and not exists (select 1 from catalog.blobs b where b.location = d.key)
              order by queued_at limit 500"
         )
         .fetch_all(self.database.pool())
         .await?;
-        if keys.is_empty() {
+        if dead.is_empty() {
             return Ok(0);
         }
-        let mut objects = Vec::new();
-        for key in &keys {
-            match key.strip_prefix(UPLOAD_PREFIX).map(Uuid::parse_str) {
-                Some(Ok(id)) => self.store.discard(id).await?,
-                _ => objects.push(Key::from_stored(key.clone())),
+        let (mut keys, mut objects) = (Vec::with_capacity(dead.len()), Vec::new());
+        for one in dead {
+            match one.key.strip_prefix(UPLOAD_PREFIX).map(Uuid::parse_str) {
+                Some(Ok(id)) => self.discard(id, one.store_state).await?,
+                _ => objects.push(Key::from_stored(one.key.clone())),
             }
+            keys.push(one.key);
         }
         self.store.delete(&objects).await?;
         sqlx::query!("delete from catalog.dead_objects where key = any($1)", &keys)

@@ -17,6 +17,7 @@ mod blobs;
 mod error;
 mod expiry;
 mod facts;
+mod lease;
 mod manifests;
 mod pulls;
 mod push;

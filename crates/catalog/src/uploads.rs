@@ -2,7 +2,8 @@
 //!
 //! A session is (project, repository path, account, offset, store state) in one row. It survives a restart,
 //! and nothing lives in memory between two requests. Requests on one session are made exclusive by the blob
-//! store's writer, which dies with its process; the row is read again once the writer is held.
+//! store's writer, which dies with its process, and by a lease in the row where the store is shared by several
+//! machines; the row is read again once both are held.
 //!
 //! Invariant: `offset_bytes` never exceeds the bytes the blob store has acknowledged.
 
@@ -16,6 +17,7 @@ use oci::{Algorithm, Digest};
 use tenancy::Tenancy;
 use uuid::Uuid;
 
+use crate::lease::Lease;
 use crate::{Blob, Config, Error, Place, Pull, Push, retrying};
 
 /// How often a request that is still receiving bytes tells the row that it lives, so that a long transfer is
@@ -164,8 +166,10 @@ impl Uploads {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let (mut writer, row) = self.claim(push, id, &mut body.patience).await?;
-        let state = self.receive(&mut writer, id, row, &mut body).await?;
+        let (mut writer, lease, row) = self.claim(push, id, &mut body.patience).await?;
+        let state = self.receive(&mut writer, &lease, id, row, &mut body).await?;
+        drop(writer);
+        lease.release().await;
         Ok(Session { id, offset: state.offset })
     }
 
@@ -185,21 +189,28 @@ impl Uploads {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let (mut writer, row) = self.claim(push, id, &mut body.patience).await?;
-        let state = self.receive(&mut writer, id, row, &mut body).await?;
+        let (mut writer, lease, row) = self.claim(push, id, &mut body.patience).await?;
+        let state = self.receive(&mut writer, &lease, id, row, &mut body).await?;
         let actual = match writer.digest(&state, claimed.algorithm()).await {
             Ok(actual) => actual,
-            Err(err) => return Err(self.append_failed(id, err).await),
+            Err(err) => return Err(self.append_failed(id, lease.writer(), err).await),
         };
         if actual != *claimed {
             drop(writer);
-            self.drop_session(id).await?;
+            self.drop_written(id, lease.writer()).await?;
             return Err(Error::DigestMismatch { claimed: claimed.clone(), actual });
         }
-        let key = writer.publish().await?;
+        let key = match writer.publish().await {
+            Ok(key) => key,
+            Err(blobstore::Error::Io(err)) if err.kind() == std::io::ErrorKind::NotFound => {
+                return Err(self.append_failed(id, lease.writer(), AppendError::Lost).await);
+            }
+            Err(err) => return Err(err.into()),
+        };
+        let holder = lease.writer();
         let linked = body
             .patience
-            .spend(retrying(|| self.link_upload(push, id, claimed, state.offset, &key)))
+            .spend(retrying(|| self.link_upload(push, id, holder, claimed, state.offset, &key)))
             .await
             .flatten();
         // Until here, so that a second request on the session finds either all of it or none.
@@ -209,8 +220,9 @@ impl Uploads {
             // may take its time.
             let (uploads, key) = (self.clone(), key.clone());
             tokio::spawn(async move {
+                let _lease = lease;
                 uploads.bury(&key).await;
-                if let Err(err) = uploads.drop_session(id).await {
+                if let Err(err) = uploads.drop_written(id, holder).await {
                     tracing::warn!(upload = %id, error = ?err, "an upload without bytes stays until it expires");
                 }
             });
@@ -246,7 +258,13 @@ impl Uploads {
     }
 
     /// The writer and the row as it is once the writer is held.
-    async fn claim(&self, push: &Push, id: Uuid, patience: &mut Patience) -> Result<(Writer, Row), Error> {
+    async fn claim(
+        &self,
+        push: &Push,
+        id: Uuid,
+        patience: &mut Patience,
+    ) -> Result<(Writer, Lease, Row), Error> {
+        let started = Instant::now();
         // Look first: an id that does not exist must not leave a file behind.
         patience.spend(self.row(push, id)).await??;
         let writer = match self.store.writer(id).await {
@@ -254,22 +272,28 @@ impl Uploads {
             Err(blobstore::Error::Busy) => return Err(Error::UploadBusy(id)),
             Err(other) => return Err(other.into()),
         };
+        let lease = if self.store.shares_uploads() {
+            Lease::take(&self.database, id, started, patience).await?
+        } else {
+            Lease::unneeded()
+        };
         let row = match patience.spend(self.row(push, id)).await.flatten() {
             Ok(row) => row,
             Err(err @ Error::UploadUnknown(_)) => {
                 // Cancelled or finished while we waited; the writer may have made an empty file anew.
                 drop(writer);
-                self.store.discard(id).await?;
+                self.store.discard(id, None).await?;
                 return Err(err);
             }
             Err(err) => return Err(err),
         };
-        Ok((writer, row))
+        Ok((writer, lease, row))
     }
 
     async fn receive<S, E>(
         &self,
         writer: &mut Writer,
+        lease: &Lease,
         id: Uuid,
         row: Row,
         body: &mut Body<S>,
@@ -294,20 +318,30 @@ impl Uploads {
             loop {
                 tokio::select! {
                     done = &mut append => break done,
+                    () = lease.lost() => {
+                        tracing::warn!(upload = %id, "another process may have taken the upload over");
+                        return Err(Error::UploadBusy(id));
+                    }
                     () = tokio::time::sleep(HEARTBEAT) => self.touch(id).await,
                 }
             }
         };
         let Appended { state, received, interrupted, over_limit } = match appended {
             Ok(appended) => appended,
-            Err(err) => return Err(self.append_failed(id, err).await),
+            Err(err) => return Err(self.append_failed(id, lease.writer(), err).await),
         };
         let torn = over_limit || announced.is_some_and(|announced| received != announced);
         if torn && (body.range.is_some() || over_limit) {
             writer.rewind(&before).await.map_err(|err| store_error(id, err))?;
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
-        body.patience.spend(self.advance(id, row.offset, &state)).await??;
+        let advanced = body.patience.spend(self.advance(id, lease.writer(), row.offset, &state)).await?;
+        if let Err(Error::UploadUnknown(_) | Error::UploadBusy(_)) = &advanced
+            && let Err(err) = writer.rewind(&before).await
+        {
+            tracing::debug!(upload = %id, error = %err, "an upload that ended meanwhile was not taken back");
+        }
+        advanced?;
         if torn || interrupted.is_some() {
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
@@ -336,20 +370,28 @@ impl Uploads {
         Ok(Row { offset: found.offset_bytes as u64, state })
     }
 
-    /// The row follows the bytes. Rows affected are checked: the session may have been cancelled meanwhile.
-    async fn advance(&self, id: Uuid, from: u64, state: &UploadState) -> Result<(), Error> {
+    /// The row follows the bytes. Rows affected are checked: the session may have been cancelled meanwhile, or its
+    /// lease taken by another.
+    async fn advance(
+        &self,
+        id: Uuid,
+        writer: Option<Uuid>,
+        from: u64,
+        state: &UploadState,
+    ) -> Result<(), Error> {
         let advanced = sqlx::query!(
             "update catalog.upload_sessions
              set offset_bytes = $3, store_state = $4, last_write_at = now()
-             where id = $1 and offset_bytes = $2",
+             where id = $1 and offset_bytes = $2 and writer is not distinct from $5",
             id,
             from as i64,
             state.offset as i64,
-            state.to_bytes()
+            state.to_bytes(),
+            writer
         )
         .execute(self.database.pool())
         .await?;
-        if advanced.rows_affected() == 0 { Err(Error::UploadUnknown(id)) } else { Ok(()) }
+        if advanced.rows_affected() == 0 { Err(not_ours(id, writer)) } else { Ok(()) }
     }
 
     async fn touch(&self, id: Uuid) {
@@ -363,34 +405,67 @@ impl Uploads {
         }
     }
 
-    async fn append_failed(&self, id: Uuid, err: AppendError) -> Error {
+    async fn append_failed(&self, id: Uuid, writer: Option<Uuid>, err: AppendError) -> Error {
         if matches!(err, AppendError::Lost) {
             tracing::warn!(upload = %id, "the store has fewer bytes than were acknowledged; the session is dropped");
-            if let Err(err) = self.drop_session(id).await {
+            if let Err(err) = self.drop_written(id, writer).await {
                 return err;
             }
         }
         store_error(id, err)
     }
 
+    /// Ends the session, whoever writes to it.
     async fn drop_session(&self, id: Uuid) -> Result<(), Error> {
         // With a note for the bytes, so that a crash in between does not forget them.
-        sqlx::query!(
-            "with gone as (delete from catalog.upload_sessions where id = $1 returning id)
-             insert into catalog.dead_objects (key) select $2 || id::text from gone on conflict do nothing",
+        let state = sqlx::query_scalar!(
+            "with gone as (
+                 delete from catalog.upload_sessions where id = $1 returning id, store_state
+             ), noted as (
+                 insert into catalog.dead_objects (key, store_state)
+                 select $2 || id::text, store_state from gone on conflict do nothing
+             )
+             select store_state from gone",
             id,
             crate::expiry::UPLOAD_PREFIX
         )
-        .execute(self.database.pool())
+        .fetch_optional(self.database.pool())
         .await?;
-        self.store.discard(id).await?;
-        Ok(())
+        self.discard(id, state).await
+    }
+
+    /// Ends the session for the one who writes to it; one that another has taken over goes on.
+    async fn drop_written(&self, id: Uuid, writer: Option<Uuid>) -> Result<(), Error> {
+        let state = sqlx::query_scalar!(
+            "with gone as (
+                 delete from catalog.upload_sessions
+                 where id = $1 and writer is not distinct from $3 returning id, store_state
+             ), noted as (
+                 insert into catalog.dead_objects (key, store_state)
+                 select $2 || id::text, store_state from gone on conflict do nothing
+             )
+             select store_state from gone",
+            id,
+            crate::expiry::UPLOAD_PREFIX,
+            writer
+        )
+        .fetch_optional(self.database.pool())
+        .await?;
+        self.discard(id, state).await
+    }
+
+    /// Removes the bytes of a session whose row is gone. `state` is what that row said; without it the row was
+    /// gone before, and what it said may be part of a blob by now.
+    pub(crate) async fn discard(&self, id: Uuid, state: Option<Vec<u8>>) -> Result<(), Error> {
+        let state = state.and_then(|state| UploadState::from_bytes(&state).ok());
+        Ok(self.store.discard(id, state.as_ref()).await?)
     }
 
     async fn link_upload(
         &self,
         push: &Push,
         id: Uuid,
+        writer: Option<Uuid>,
         digest: &Digest,
         size: u64,
         key: &Key,
@@ -399,10 +474,15 @@ impl Uploads {
         let repository = repository_id(&mut tx, &push.place).await?;
         place_blob(&mut tx, digest, size, key).await?;
         let charge = link_blob(&mut tx, &push.place, repository, digest, size).await?;
-        let closed =
-            sqlx::query!("delete from catalog.upload_sessions where id = $1", id).execute(&mut *tx).await?;
+        let closed = sqlx::query!(
+            "delete from catalog.upload_sessions where id = $1 and writer is not distinct from $2",
+            id,
+            writer
+        )
+        .execute(&mut *tx)
+        .await?;
         if closed.rows_affected() == 0 {
-            return Err(Error::UploadUnknown(id));
+            return Err(not_ours(id, writer));
         }
         self.charge(&mut tx, &push.place, charge).await?;
         tx.commit().await?;
@@ -490,6 +570,15 @@ impl Uploads {
 /// ever did, it would share sessions with nobody who has a name.
 fn actor(push: &Push) -> (&'static str, i64) {
     push.caller.principal.account().unwrap_or(("anonymous", 0))
+}
+
+/// The session ended meanwhile, or another writer has it: with a lease that cannot be told apart here, and the
+/// client's next request will.
+fn not_ours(id: Uuid, writer: Option<Uuid>) -> Error {
+    match writer {
+        Some(_) => Error::UploadBusy(id),
+        None => Error::UploadUnknown(id),
+    }
 }
 
 fn store_error(id: Uuid, err: AppendError) -> Error {

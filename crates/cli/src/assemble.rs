@@ -15,7 +15,7 @@ use tenancy::Tenancy;
 use worker::Worker;
 
 use crate::role::Role;
-use crate::settings::Settings;
+use crate::settings::{Driver, Settings};
 
 /// What the domains stand on. Not in the settings, because `hythe serve` makes it itself.
 pub struct Ground {
@@ -73,6 +73,9 @@ pub async fn identity(
 }
 
 fn store(settings: &Settings) -> anyhow::Result<BlobStore> {
+    if settings.storage.driver == Driver::S3 {
+        return BlobStore::s3(&settings.storage.s3).context("the blob store in the bucket cannot be used");
+    }
     let filesystem = &settings.storage.filesystem;
     let config = blobstore::Config {
         root: settings.blob_root(),

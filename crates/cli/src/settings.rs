@@ -41,7 +41,8 @@ const ADMIN_PASSWORD_FILE: &str = "HYTHE_ADMIN_PASSWORD_FILE";
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Keys whose values are never shown and that may also be given as a file.
-pub(crate) const SECRET_KEYS: &[&str] = &["database.url", "database.owner_url"];
+pub(crate) const SECRET_KEYS: &[&str] =
+    &["database.url", "database.owner_url", "storage.s3.access_key", "storage.s3.secret_key"];
 
 /// Everything a process needs before it can reach the database.
 #[derive(Clone)]
@@ -67,6 +68,7 @@ pub struct Settings {
 pub struct Storage {
     pub driver: Driver,
     pub filesystem: Filesystem,
+    pub s3: blobstore::S3Config,
 }
 
 /// The kinds of store.
@@ -74,6 +76,7 @@ pub struct Storage {
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     Filesystem,
+    S3,
 }
 
 /// A store in a local directory.
@@ -434,6 +437,7 @@ mod tests {
             ("database.embedded", fields::<database::EmbeddedConfig>()),
             ("storage", fields::<Storage>()),
             ("storage.filesystem", fields::<blobstore::Config>()),
+            ("storage.s3", fields::<blobstore::S3Config>()),
             ("worker", fields::<queue::Config>()),
             ("secrets", fields::<Secrets>()),
             ("log", fields::<serve::telemetry::Config>()),
@@ -518,6 +522,7 @@ mod tests {
             ("http:\n  limits:\n    head_timeout_seconds: 0\n", "3:5: http.limits.head_timeout_seconds"),
             ("gateway:\n  upstreams:\n    registry: [\"https://x\"]\n", "3:5: gateway.upstreams.registry"),
             ("gateway:\n  health_path: readyz\n", "2:3: gateway.health_path"),
+            ("storage:\n  s3:\n    encryption: rot13\n", "3:5: storage.s3.encryption"),
         ];
         for (text, start) in cases {
             let problems = problems(text, &Environment::default());
@@ -567,6 +572,29 @@ mod tests {
         assert!(loaded.merged.render(true).contains("# REGISTRY_HTTP_ADDR"));
         let wrong = problems("", &Environment::of([("REGISTRY_HTTP_ADDR", "nowhere")]));
         assert!(wrong[0].starts_with("REGISTRY_HTTP_ADDR: http.addr"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_bucket_is_asked_for_only_where_blobs_go_into_one() {
+        let text = "storage:\n  driver: s3\n  s3:\n    part_mib: 4\n";
+        let told = problems(text, &Environment::default());
+        for key in ["bucket", "access_key", "secret_key", "part_mib"] {
+            assert!(told.iter().any(|one| one.contains(&format!("storage.s3.{key}: "))), "{key} {told:?}");
+        }
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert_eq!(problems("storage:\n  s3:\n    part_mib: 4\n", &Environment::default()).len(), 0);
+        let environment = Environment::of([
+            ("HYTHE_STORAGE__S3__BUCKET", "blobs"),
+            ("HYTHE_STORAGE__S3__ACCESS_KEY", "ana"),
+            ("HYTHE_STORAGE__S3__SECRET_KEY", "hunter2"),
+            ("HYTHE_STORAGE__S3__REDIRECT_NEVER", "Docker-Client/, containerd/1.3"),
+        ]);
+        let loaded = load_text("storage:\n  driver: s3\n", &environment)
+            .map_err(|problems| problems.to_string())
+            .unwrap();
+        assert_eq!(loaded.settings.storage.s3.redirect_never, ["Docker-Client/", "containerd/1.3"]);
+        assert!(!loaded.merged.render(true).contains("hunter2"));
+        assert!(!format!("{:?}", loaded.settings.storage).contains("hunter2"));
     }
 
     #[test]

@@ -42,7 +42,15 @@ pub async fn get(call: &Call<'_>, name: &RepositoryName) -> Result<HttpResponse,
     // A range of something else than what the client has would be useless to it.
     let range =
         text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|etag| etag == quoted(&digest)));
-    match ranges::wanted(range, blob.size) {
+    let wanted = ranges::wanted(range, blob.size);
+    // Other servers may not know several ranges at once, and would send everything.
+    if matches!(wanted, Wanted::Whole | Wanted::Part(_)) {
+        let agent = text(header::USER_AGENT).unwrap_or_default();
+        if let Some(address) = call.state.catalog.blobs.redirect(&blob, agent).await? {
+            return Ok(elsewhere(&digest, address));
+        }
+    }
+    match wanted {
         Wanted::Whole => {
             let bytes = call.state.catalog.blobs.read(&blob, 0..blob.size).await?;
             Ok(described(StatusCode::OK, &digest).body(SizedStream::new(blob.size, bytes)))
@@ -104,6 +112,15 @@ pub fn not_modified(digest: &Digest) -> HttpResponse {
     HttpResponse::NotModified()
         .insert_header((header::ETAG, quoted(digest)))
         .insert_header(("docker-content-digest", digest.to_string()))
+        .finish()
+}
+
+/// The client fetches the bytes itself. Nobody may keep the answer: the address lets in whoever has it, for a time.
+fn elsewhere(digest: &Digest, address: String) -> HttpResponse {
+    HttpResponse::TemporaryRedirect()
+        .insert_header((header::LOCATION, address))
+        .insert_header(("docker-content-digest", digest.to_string()))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish()
 }
 

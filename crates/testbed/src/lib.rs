@@ -15,6 +15,7 @@ mod oci;
 mod process;
 mod raw;
 mod rest;
+mod s3;
 
 pub use self::oci::{Image, Registry, Upload, image_manifest, random_bytes, streaming};
 pub use answer::Answer;
@@ -24,3 +25,4 @@ pub use inside::Inside;
 pub use process::Addresses;
 pub use raw::RawAnswer;
 pub use rest::{Project, ProjectBuilder, Role};
+pub use s3::S3;

@@ -1,10 +1,14 @@
-//! The catalog against a real PostgreSQL and the memory store, through its public door.
+//! The catalog against a real PostgreSQL and the memory store, or a real bucket, through its public door.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+extern crate blobstore as hythe_blobstore;
 extern crate hythe_catalog as catalog;
 
 mod accounting;
+mod bucket;
 mod manifests;
+#[path = "../../../blobstore/tests/support/mod.rs"]
+mod s3;
 mod statements;
 mod uploads;
 mod world;

@@ -26,6 +26,10 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
+        Self::on(BlobStore::memory()).await
+    }
+
+    pub async fn on(store: BlobStore) -> Self {
         let database = database::testing::database().await;
         let keyring = sealed::Keyring::load(sealed::Secret::new(vec![7; 32]), &database).await.unwrap();
         let identity =
@@ -35,7 +39,7 @@ impl World {
         let tenancy = Tenancy::new(database.clone(), identity, tenancy::Config::default());
         let catalog = Catalog::new(
             database.clone(),
-            BlobStore::memory(),
+            store,
             tenancy.clone(),
             catalog::Config {
                 upload_hours_max: 168,

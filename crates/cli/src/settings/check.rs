@@ -1,6 +1,6 @@
 //! What a type cannot say: ranges, addresses, and combinations that must not start.
 
-use super::{Merged, Problem, Settings};
+use super::{Driver, Merged, Problem, Settings};
 
 /// Adds a problem for every value that has the right type and is still wrong.
 pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Problem>) {
@@ -32,6 +32,11 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
     }
     if let Err(error) = serve::telemetry::check_level(&settings.log.level) {
         wrong("log.level", error.to_string());
+    }
+    if settings.storage.driver == Driver::S3 {
+        for (key, message) in settings.storage.s3.problems() {
+            wrong(&format!("storage.s3.{key}"), message);
+        }
     }
     if settings.database.owner_url.is_some() && settings.database.url.is_none() {
         wrong("database.owner_url", "set database.url too".to_owned());

@@ -16,6 +16,7 @@ mod restart;
 mod revocation;
 mod robots;
 mod roles;
+mod s3;
 mod source;
 mod split;
 mod support;
