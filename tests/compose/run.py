@@ -32,8 +32,10 @@ data=/var/lib/postgresql/data
 if [ ! -e "$data/PG_VERSION" ]; then
   chown postgres "$data"
   as() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+  as sh -c 'printf %s "$POSTGRES_PASSWORD" >/tmp/password'
   as "$bin/initdb" -D "$data" -U "$POSTGRES_USER" --auth-local=trust --auth-host=scram-sha-256 -E UTF8 \\
-    --locale=C.UTF-8 --pwfile=<(printf %s "$POSTGRES_PASSWORD")
+    --locale=C.UTF-8 --pwfile=/tmp/password
+  rm /tmp/password
   echo "host all all all scram-sha-256" >>"$data/pg_hba.conf"
   as "$bin/pg_ctl" -D "$data" -w -o "-c listen_addresses='' -c unix_socket_directories=/tmp" start
   export PGHOST=/tmp

@@ -137,6 +137,7 @@ const BODIES: &[&str] = &[
 ];
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "make soak asks for more requests than make test")]
 async fn ds_12_random_requests_break_nothing() {
     let bed = Bed::own(Options::default()).await;
     let requests =

@@ -54,8 +54,8 @@ async fn a_project_robot_pushes_and_pulls_in_its_project_only() {
     let request = body(&bed, "project", &permissions);
     let answer = owner.client().post(ROBOTS, request.clone()).await.expect(201);
     let made = answer.json();
-    let (name, secret) = (made["name"].as_str().unwrap(), made["secret"].as_str().unwrap());
-    assert_eq!(name, format!("robot${}+{}", project.name, request["name"].as_str().unwrap()));
+    let (name, secret) = (made["name"].as_str().expect("a text"), made["secret"].as_str().expect("a text"));
+    assert_eq!(name, format!("robot${}+{}", project.name, request["name"].as_str().expect("a text")));
     assert_eq!(answer.header("location"), format!("{ROBOTS}/{}", made["id"]));
     assert!(secret.len() >= 43, "256 bits");
     owner.client().post(ROBOTS, request).await.expect(409);
@@ -81,7 +81,8 @@ async fn a_project_robot_pushes_and_pulls_in_its_project_only() {
     robot.get(project.path("")).await.expect(403);
     robot.get("/api/v2.0/repositories").await.expect(200);
     let listed = robot.get("/api/v2.0/projects?page_size=100").await.expect(200).json();
-    let names: Vec<&str> = listed.as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
+    let names: Vec<&str> =
+        listed.as_array().expect("a list").iter().filter_map(|row| row["name"].as_str()).collect();
     assert!(names.contains(&project.name.as_str()) && !names.contains(&other.name.as_str()), "{names:?}");
 
     // What was used when and from where; never the secret.
@@ -129,7 +130,7 @@ async fn whatever_ends_a_robot_ends_its_tokens() {
             }
             "secret" => {
                 let answer = admin.request(Method::PATCH, &path).json(json!({"secret": ""})).send().await;
-                let secret = answer.expect(200).json()["secret"].as_str().unwrap().to_owned();
+                let secret = answer.expect(200).json()["secret"].as_str().expect("a text").to_owned();
                 assert_ne!(secret, robot.password);
                 basic(&bed, &robot.name, &secret).get(&manifest).await.expect(200);
             }
@@ -240,7 +241,7 @@ async fn robots_that_cannot_be() {
     admin.put(&path, change).await.expect(200);
     let seen = admin.get(&path).await.expect(200).json();
     assert_eq!((&seen["duration"], &seen["description"]), (&json!(30), &json!("for the build")));
-    let until = seen["expires_at"].as_i64().unwrap() - crate::support::now();
+    let until = seen["expires_at"].as_i64().expect("a number") - crate::support::now();
     assert!((29 * 86_400..=30 * 86_400).contains(&until), "{until} seconds");
 }
 
