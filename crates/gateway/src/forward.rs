@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Outage, Own};
 use crate::body::{Answer, Outgoing, Passing, Progress, Record};
-use crate::pool::{Connection, Pool, connect};
+use crate::pool::{Connection, connect};
 use crate::table::{Service, Table};
-use crate::upstream::{Group, Upstream, Visit};
+use crate::upstream::{Group, PoolLimits, Visit};
 use crate::{Config, Error, headers, health};
 
 /// The gateway, ready to serve. Clones are the same gateway.
@@ -66,11 +66,11 @@ impl Gateway {
             if addresses.is_empty() {
                 continue;
             }
-            let idle_max = Duration::from_secs(config.pool_idle_seconds);
-            let upstream =
-                |address| Arc::new(Upstream::new(address, Pool::new(config.pool_connections_max, idle_max)));
-            let upstreams = addresses.into_iter().map(upstream).collect();
-            groups.push((*service, Arc::new(Group::new(service.name, upstreams))));
+            let limits = PoolLimits {
+                connections_max: config.pool_connections_max,
+                idle_max: Duration::from_secs(config.pool_idle_seconds),
+            };
+            groups.push((*service, Arc::new(Group::new(service.name, addresses, limits))));
         }
         if groups.is_empty() {
             return Err(Error::NoUpstreams);

@@ -1,5 +1,6 @@
 //! Looks at the upstreams now and then, so that one that has gone is noticed before a client is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Outgoing;
 use crate::pool::connect;
-use crate::upstream::{Group, Upstream};
+use crate::upstream::{Address, Group, Upstream};
 use crate::{Config, pool};
 
 /// A look that takes longer has failed.
@@ -24,11 +25,13 @@ pub(crate) async fn watch(group: Arc<Group>, config: Config, shutdown: Cancellat
     let interval = if looks { Duration::from_secs(config.health_interval_seconds) } else { SWEEP_INTERVAL };
     loop {
         let round = async {
-            for upstream in &group.upstreams {
+            resolve(&group).await;
+            let upstreams = group.upstreams();
+            for upstream in upstreams.iter() {
                 upstream.pool.sweep();
             }
             if looks {
-                let all = group.upstreams.iter().map(|upstream| look(&group, upstream, &config));
+                let all = upstreams.iter().map(|upstream| look(&group, upstream, &config));
                 futures_util::future::join_all(all).await;
             }
             tokio::time::sleep(interval).await;
@@ -37,6 +40,27 @@ pub(crate) async fn watch(group: Arc<Group>, config: Config, shutdown: Cancellat
             () = round => {}
             () = shutdown.cancelled() => return,
         }
+    }
+}
+
+/// Asks which processes the names of a group stand for. A name that cannot be looked up keeps what it stood for.
+async fn resolve(group: &Group) {
+    let look_up = async |address: &Address| {
+        let asked = tokio::net::lookup_host((address.host.as_str(), address.port));
+        let found = timeout(LOOK_TIMEOUT, asked).await.ok()?.ok()?;
+        let mut ips: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
+        // A process that is reached over both protocols is one process.
+        if ips.iter().any(IpAddr::is_ipv4) {
+            ips.retain(IpAddr::is_ipv4);
+        }
+        ips.sort_unstable();
+        ips.dedup();
+        Some((address.clone(), ips))
+    };
+    let found = futures_util::future::join_all(group.names().map(look_up)).await;
+    // A resolver that does not answer says nothing about the processes.
+    if let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() {
+        group.settle(&found);
     }
 }
 

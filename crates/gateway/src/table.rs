@@ -37,11 +37,17 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::upstream::PoolLimits;
+
+    const LIMITS: PoolLimits = PoolLimits { connections_max: 1, idle_max: Duration::from_secs(1) };
 
     #[test]
     fn the_longest_prefix_of_whole_segments_wins() {
-        let service = |name, prefixes| (Service { name, prefixes }, Arc::new(Group::new(name, Vec::new())));
+        let service =
+            |name, prefixes| (Service { name, prefixes }, Arc::new(Group::new(name, Vec::new(), LIMITS)));
         let mut groups = vec![
             service("registry", &["/v2"] as &[_]),
             service("auth", &["/service/token", "/service/token/special"]),

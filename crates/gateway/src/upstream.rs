@@ -1,8 +1,8 @@
 //! The processes of one service: which of them are fit to be asked, and which is asked next.
 
-use std::net::Ipv6Addr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -134,28 +134,79 @@ impl Drop for Visit {
     }
 }
 
+/// How the connections to each upstream are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolLimits {
+    pub connections_max: usize,
+    pub idle_max: Duration,
+}
+
 /// All processes of one service.
+///
+/// A configured name may stand for several processes, as that of a scaled container service does: each of its
+/// addresses is an upstream of its own then, with its own health and its own connections.
 pub(crate) struct Group {
     pub name: &'static str,
-    pub upstreams: Vec<Arc<Upstream>>,
+    configured: Vec<Address>,
+    limits: PoolLimits,
+    upstreams: RwLock<Arc<[Arc<Upstream>]>>,
     next: AtomicUsize,
 }
 
 impl Group {
-    pub(crate) fn new(name: &'static str, upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self { name, upstreams, next: AtomicUsize::new(0) }
+    pub(crate) fn new(name: &'static str, configured: Vec<Address>, limits: PoolLimits) -> Self {
+        let upstreams = configured.iter().map(|address| upstream(address.clone(), limits)).collect();
+        Self { name, configured, limits, upstreams: RwLock::new(upstreams), next: AtomicUsize::new(0) }
+    }
+
+    /// The upstreams as they are known now.
+    pub(crate) fn upstreams(&self) -> Arc<[Arc<Upstream>]> {
+        self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configured addresses that are names, which may come to stand for other processes.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Address> {
+        self.configured.iter().filter(|address| address.host.parse::<IpAddr>().is_err())
+    }
+
+    /// Takes note of what names stand for. A name with one address stays a name: whoever connects asks for it anew,
+    /// so a process that comes back under another address is found at once.
+    pub(crate) fn settle(&self, found: &[(Address, Vec<IpAddr>)]) {
+        let known = self.upstreams();
+        let same = |address: &Address| known.iter().find(|upstream| upstream.address == *address).cloned();
+        let mut next: Vec<Arc<Upstream>> = Vec::new();
+        for address in &self.configured {
+            let several = found.iter().find(|(name, ips)| name == address && ips.len() > 1);
+            let addresses = match several {
+                Some((_, ips)) => {
+                    ips.iter().map(|ip| Address { host: ip.to_string(), port: address.port }).collect()
+                }
+                None => vec![address.clone()],
+            };
+            for address in addresses {
+                if !next.iter().any(|upstream| upstream.address == address) {
+                    next.push(same(&address).unwrap_or_else(|| upstream(address, self.limits)));
+                }
+            }
+        }
+        let changed =
+            next.len() != known.len() || next.iter().zip(known.iter()).any(|(a, b)| !Arc::ptr_eq(a, b));
+        if changed {
+            *self.upstreams.write().unwrap_or_else(PoisonError::into_inner) = next.into();
+        }
     }
 
     pub(crate) fn is_available(&self) -> bool {
-        self.upstreams.iter().any(|upstream| upstream.is_available())
+        self.upstreams().iter().any(|upstream| upstream.is_available())
     }
 
     /// The available upstream with the fewest requests, in turns among equals, and another than `not`. When
     /// none is available one of the others is tried all the same: a wrong verdict must not be an outage.
     pub(crate) fn pick(&self, not: Option<&Arc<Upstream>>) -> Option<Visit> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.upstreams.len();
-        let in_turn = (0..count).map(|step| &self.upstreams[(turn + step) % count]);
+        let upstreams = self.upstreams();
+        let count = upstreams.len();
+        let in_turn = (0..count).map(|step| &upstreams[turn.wrapping_add(step) % count]);
         let others = in_turn.filter(|upstream| not.is_none_or(|not| !Arc::ptr_eq(not, upstream)));
         let load = |upstream: &&Arc<Upstream>| {
             (!upstream.is_available(), upstream.in_flight.load(Ordering::Relaxed))
@@ -164,17 +215,42 @@ impl Group {
     }
 }
 
+fn upstream(address: Address, limits: PoolLimits) -> Arc<Upstream> {
+    Arc::new(Upstream::new(address, Pool::new(limits.connections_max, limits.idle_max)))
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
+    const LIMITS: PoolLimits = PoolLimits { connections_max: 1, idle_max: Duration::from_secs(1) };
+
     fn group(count: u16) -> Group {
-        let upstream = |n| {
-            let address = Address { host: "x".to_owned(), port: n };
-            Arc::new(Upstream::new(address, Pool::new(1, Duration::from_secs(1))))
-        };
-        Group::new("test", (1..=count).map(upstream).collect())
+        let addresses = (1..=count).map(|port| Address { host: "x".to_owned(), port }).collect();
+        Group::new("test", addresses, LIMITS)
+    }
+
+    #[test]
+    fn a_name_with_several_addresses_is_several_upstreams() {
+        let name = Address { host: "registry".to_owned(), port: 8080 };
+        let fixed = Address { host: "10.0.0.9".to_owned(), port: 80 };
+        let group = Group::new("test", vec![name.clone(), fixed.clone()], LIMITS);
+        assert_eq!(group.names().collect::<Vec<_>>(), [&name]);
+        let shown = || group.upstreams().iter().map(|one| one.address.authority()).collect::<Vec<_>>();
+        let ips = |list: &[&str]| vec![(name.clone(), list.iter().map(|ip| ip.parse().unwrap()).collect())];
+        group.settle(&ips(&["10.0.0.1"]));
+        assert_eq!(shown(), ["registry:8080", "10.0.0.9:80"]);
+        group.settle(&ips(&["10.0.0.1", "10.0.0.2"]));
+        assert_eq!(shown(), ["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.9:80"]);
+        let kept = group.upstreams()[1].clone();
+        kept.failed(true);
+        group.settle(&ips(&["10.0.0.2", "10.0.0.3"]));
+        assert_eq!(shown(), ["10.0.0.2:8080", "10.0.0.3:8080", "10.0.0.9:80"]);
+        assert!(Arc::ptr_eq(&kept, &group.upstreams()[0]), "what is known of it is kept");
+        // A name that cannot be looked up is asked for by whoever connects.
+        group.settle(&[]);
+        assert_eq!(shown(), ["registry:8080", "10.0.0.9:80"]);
     }
 
     fn port(visit: &Visit) -> u16 {
@@ -224,7 +300,7 @@ mod tests {
     #[test]
     fn sick_upstreams_are_passed_over_until_they_are_well() {
         let group = group(2);
-        let sick = group.upstreams[0].clone();
+        let sick = group.upstreams()[0].clone();
         assert!(!sick.looked_at(false));
         assert!(sick.is_available(), "one failed look is not enough");
         assert!(sick.looked_at(false));
@@ -241,11 +317,11 @@ mod tests {
         sick.looked_at(true);
         sick.failed(true);
         assert!(!sick.is_available());
-        group.upstreams[1].failed(true);
+        group.upstreams()[1].failed(true);
         assert!(!group.is_available());
         assert!(group.pick(None).is_some(), "somebody is asked all the same");
         assert!(super::tests::group(1).pick(None).is_some());
         let alone = super::tests::group(1);
-        assert!(alone.pick(Some(&alone.upstreams[0])).is_none());
+        assert!(alone.pick(Some(&alone.upstreams()[0])).is_none());
     }
 }

@@ -17,6 +17,7 @@ mod feed;
 pub mod keys;
 pub mod passwords;
 mod principal;
+mod read_tokens;
 mod refresh;
 mod remembered;
 mod robots;
@@ -50,6 +51,7 @@ pub use users::{Account, NewUser, Profile};
 use crate::epochs::Subject;
 use crate::feed::Feed;
 use crate::passwords::Hasher;
+use crate::read_tokens::ReadTokens;
 use crate::remembered::Remembered;
 use crate::tokens::{Access, Issued, Verified};
 
@@ -85,6 +87,7 @@ struct Inner {
     feed: Feed,
     hasher: Hasher,
     remembered: Remembered,
+    read: ReadTokens,
     issues: audit::Buffer,
 }
 
@@ -114,6 +117,7 @@ impl Identity {
         let identity = Self(Arc::new(Inner {
             hasher: Hasher::new(config.password_queue).await?,
             remembered: Remembered::new(config.remember_seconds),
+            read: ReadTokens::default(),
             issues: audit::Buffer::new(database.clone()),
             database,
             keyring,
@@ -158,7 +162,7 @@ impl Identity {
     /// See [`tokens::Error`]. `Expired` holds the contents: an upload session may outlive its token.
     pub async fn verify(&self, token: &str) -> Result<Verified, tokens::Error> {
         let keys = self.0.feed.keys();
-        let (verified, expired) = tokens::decode(token, &keys, &self.0.config, self.0.clock.now())?;
+        let (verified, expired) = self.0.read.read(token, &keys, &self.0.config, self.0.clock.now())?;
         let revoked = if self.0.feed.is_fresh() && !expired {
             self.0.feed.is_raised(verified.subjects())
         } else {

@@ -136,6 +136,16 @@ impl Verified {
         }
     }
 
+    /// Whether its time is over, leeway included.
+    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.timestamp().saturating_add(LEEWAY_SECONDS) <= now.timestamp()
+    }
+
+    /// Whether its time has begun. A clock that is set back can take that away again.
+    pub(crate) fn has_begun(&self, now: DateTime<Utc>) -> bool {
+        self.issued_at.timestamp() <= now.timestamp().saturating_add(LEEWAY_SECONDS)
+    }
+
     /// Every subject the token depends on, with the epoch known at issue.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = (Subject, i64)> {
         let account = match self.principal_kind {
@@ -307,7 +317,8 @@ fn contents(claims: &Value, config: &Config, now: i64) -> Option<(Verified, bool
         issued_at: DateTime::from_timestamp(iat, 0)?,
         expires_at: DateTime::from_timestamp(exp, 0)?,
     };
-    Some((verified, exp.checked_add(LEEWAY_SECONDS)? <= now))
+    let over = exp.checked_add(LEEWAY_SECONDS)? <= now;
+    Some((verified, over))
 }
 
 fn access_of(entry: &Value, projects: &serde_json::Map<String, Value>) -> Option<Access> {

@@ -91,6 +91,33 @@ pub fn chunk(header: &str) -> Result<ChunkRange, ()> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 4096, failure_persistence: None, ..Default::default()
+        })]
+
+        /// Whatever is asked, what is sent lies in the blob, and not twice.
+        #[test]
+        fn any_range(header in "(bytes=)?([0-9]{0,21}-[0-9]{0,21},? ?){0,5}|\\PC{0,30}", size in 0..1_000_000_u64) {
+            let parts = match wanted(Some(&header), size) {
+                Wanted::Part(part) => vec![part],
+                Wanted::Parts(parts) => parts,
+                Wanted::Whole | Wanted::Unsatisfiable | Wanted::Abusive => Vec::new(),
+            };
+            let mut sorted = parts;
+            sorted.sort_by_key(|part| part.start);
+            proptest::prop_assert!(sorted.iter().all(|part| part.start < part.end && part.end <= size), "{:?}", sorted);
+            proptest::prop_assert!(sorted.windows(2).all(|pair| pair[0].end <= pair[1].start), "{:?}", sorted);
+        }
+
+        #[test]
+        fn any_chunk(header in "(bytes )?[0-9]{0,21}-[0-9]{0,21}(/[0-9*]{0,5})?|\\PC{0,30}") {
+            if let Ok(range) = chunk(&header) {
+                proptest::prop_assert!(range.first <= range.last);
+            }
+        }
+    }
+
     #[test]
     fn downloads() {
         let cases = [

@@ -69,6 +69,21 @@ pub(super) fn meaning(name: &str, text: &str) -> Result<Meaning, Problem> {
         },
         "LOG_ACCESSLOG_DISABLED" => flag("http.access_log", true),
         "STORAGE_FILESYSTEM_ROOTDIRECTORY" => key("storage.filesystem.root", text),
+        "STORAGE" if text == "s3" => key("storage.driver", "s3"),
+        "STORAGE" => Ok(Nothing),
+        "STORAGE_S3_BUCKET" => key("storage.s3.bucket", text),
+        "STORAGE_S3_REGION" => key("storage.s3.region", text),
+        "STORAGE_S3_REGIONENDPOINT" => key("storage.s3.endpoint", &endpoint(text)),
+        "STORAGE_S3_ACCESSKEY" => key("storage.s3.access_key", text),
+        "STORAGE_S3_SECRETKEY" => key("storage.s3.secret_key", text),
+        "STORAGE_S3_ROOTDIRECTORY" => key("storage.s3.prefix", text.trim_matches('/')),
+        "STORAGE_S3_FORCEPATHSTYLE" => flag("storage.s3.path_style", false),
+        "STORAGE_S3_ENCRYPT" if text.eq_ignore_ascii_case("true") => key("storage.s3.encryption", "AES256"),
+        "STORAGE_S3_KEYID" => key("storage.s3.kms_key_id", text),
+        "STORAGE_S3_ENCRYPT" | "STORAGE_S3_SECURE" | "STORAGE_S3_V4AUTH" | "STORAGE_S3_CHUNKSIZE" => {
+            Ok(Nothing)
+        }
+        "STORAGE_REDIRECT_DISABLE" => flag("storage.s3.redirect", true),
         "STORAGE_DELETE_ENABLED" => flag("registry.delete_enabled", false),
         "STORAGE_MAINTENANCE_READONLY_ENABLED" => flag("tenancy.read_only", false),
         "STORAGE_MAINTENANCE_READONLY" => {
@@ -103,6 +118,11 @@ pub(super) fn meaning(name: &str, text: &str) -> Result<Meaning, Problem> {
 
 fn problem(name: &str, message: String) -> Problem {
     Problem { place: format!("{PREFIX}{name}"), message }
+}
+
+/// distribution takes an endpoint without a scheme; https is meant then.
+fn endpoint(text: &str) -> String {
+    if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
 /// `:5000` means every address.
@@ -151,6 +171,10 @@ mod tests {
             ("STORAGE_DELETE_ENABLED", "false", "registry.delete_enabled", false.into()),
             ("STORAGE_MAINTENANCE_READONLY", "{\"enabled\": true}", "tenancy.read_only", true.into()),
             ("STORAGE_MAINTENANCE_READONLY_ENABLED", "true", "tenancy.read_only", true.into()),
+            ("STORAGE", "s3", "storage.driver", "s3".into()),
+            ("STORAGE_S3_REGIONENDPOINT", "minio:9000", "storage.s3.endpoint", "https://minio:9000".into()),
+            ("STORAGE_S3_ROOTDIRECTORY", "/registry/", "storage.s3.prefix", "registry".into()),
+            ("STORAGE_REDIRECT_DISABLE", "true", "storage.s3.redirect", false.into()),
             ("STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "90m", "catalog.upload_hours_max", 2.into()),
         ] {
             assert_eq!(meaning(name, text).unwrap(), Meaning::Key(key, value), "{name}={text}");
