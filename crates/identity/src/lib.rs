@@ -43,7 +43,7 @@ pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
 pub use principal::{Caller, Presented, Principal, Robot, RobotId, User, UserId};
-pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated};
+pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
 /// Holds passwords on their way in.
 pub use sealed::Secret;
 pub use users::{Account, NewUser, Profile};

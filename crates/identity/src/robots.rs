@@ -58,6 +58,13 @@ pub struct NewRobot<'a> {
     pub creator: &'a Principal,
 }
 
+/// A secret that is not stored yet.
+pub struct RobotSecret {
+    hash: String,
+    /// Unless it was chosen by whoever asked for it.
+    made: Option<Secret>,
+}
+
 /// A robot just made.
 pub struct RobotCreated {
     pub id: RobotId,
@@ -225,26 +232,33 @@ impl Identity {
         self.ended(tx, id, changed.rows_affected()).await
     }
 
-    /// Gives a robot another secret: the chosen one, or a new one, which is returned.
+    /// A secret for [`Identity::robot_rekey`]: the chosen one, or a new one.
     ///
     /// # Errors
-    /// `Invalid` for a weak one, `RobotUnknown`, `Busy`.
+    /// `Invalid` for a weak one, `Busy`.
+    pub async fn robot_secret(&self, chosen: Option<Secret>) -> Result<RobotSecret, Error> {
+        match chosen {
+            Some(secret) => {
+                passwords::check_policy(&secret)?;
+                Ok(RobotSecret { hash: self.0.hasher.hash(&secret).await?, made: None })
+            }
+            None => {
+                let secret = passwords::generate_robot();
+                Ok(RobotSecret { hash: passwords::hash_generated(&secret), made: Some(secret) })
+            }
+        }
+    }
+
+    /// Gives a robot another secret, and returns it unless it was chosen.
+    ///
+    /// # Errors
+    /// `RobotUnknown`.
     pub async fn robot_rekey(
         &self,
         tx: &mut Tx,
         id: RobotId,
-        chosen: Option<Secret>,
+        RobotSecret { hash, made }: RobotSecret,
     ) -> Result<Option<Secret>, Error> {
-        let (hash, made) = match chosen {
-            Some(secret) => {
-                passwords::check_policy(&secret)?;
-                (self.0.hasher.hash(&secret).await?, None)
-            }
-            None => {
-                let secret = passwords::generate_robot();
-                (passwords::hash_generated(&secret), Some(secret))
-            }
-        };
         let changed = sqlx::query!(
             "update identity.robots
              set secret_hash = $2, credential_version = credential_version + 1, updated_at = now()
@@ -288,6 +302,21 @@ impl Identity {
             epochs::raise(tx, Subject::Robot(id)).await?;
         }
         Ok(())
+    }
+
+    /// Whether the robot is still what it was when it signed in. It stays so until `tx` ends.
+    pub async fn robot_holds(&self, tx: &mut Tx, robot: &Robot) -> Result<bool, Error> {
+        let active = sqlx::query_scalar!(
+            "select id from identity.robots
+             where id = $1 and not disabled and deleted_at is null and (expires_at is null or expires_at > now())
+             for share",
+            robot.id.0
+        )
+        .fetch_optional(&mut **tx)
+        .await?;
+        let subject = Subject::Robot(robot.id.0);
+        let epochs = epochs::current(&mut **tx, &[subject]).await?;
+        Ok(active.is_some() && epochs.get(&subject).copied().unwrap_or(0) == robot.epoch)
     }
 
     /// The robot as it is now; nothing when it is deleted, disabled or over.

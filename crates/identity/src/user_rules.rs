@@ -12,7 +12,7 @@ pub(crate) fn check_username(name: &str) -> Result<(), Error> {
     let length = name.chars().count();
     // The colon ends the name in Basic credentials: whoever has one could never log in.
     let bad = |c: char| FORBIDDEN.contains(&c) || c == ':' || c.is_whitespace() || c.is_control();
-    if !(1..=255).contains(&length) || name.contains(bad) || name.starts_with("robot+") {
+    if !(1..=255).contains(&length) || name.contains(bad) || name.to_lowercase().starts_with("robot+") {
         return Err(Error::Invalid(
             "the user name must have 1 to 255 characters without spaces and , \" ~ # % $ : and not start with robot+",
         ));

@@ -162,9 +162,10 @@ impl From<tenancy::Error> for Failure {
             }
             Error::Invalid(_) | Error::BadQuery(_) => Self::bad_request(err.to_string()),
             Error::NotAvailable(_) | Error::NotEmpty => Self::precondition(err.to_string()),
-            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation(_) => {
+            Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation => {
                 Self::denied(err.to_string())
             }
+            Error::Identity(cause @ identity::Error::Busy) => Self::throttled(&cause.to_string(), 1),
             Error::Identity(cause) => Self::storage(&err, cause.is_unavailable()),
             Error::Storage(cause) => Self::storage(&err, cause.is_unavailable()),
         }

@@ -206,7 +206,7 @@ impl From<tenancy::Error> for Error {
             | E::MemberExists(_)
             | E::RobotUnknown(_)
             | E::RobotExists(_)
-            | E::Escalation(_)
+            | E::Escalation
             | E::BadQuery(_)
             | E::Identity(_) => Self::internal("an answer of tenancy does not belong here", &err),
         }

@@ -41,8 +41,8 @@ pub enum Error {
     #[error("{0}")]
     RobotExists(String),
     /// A robot may not give what it does not hold.
-    #[error("a robot cannot grant a right that it does not hold: {0}")]
-    Escalation(String),
+    #[error("a robot cannot grant a right that it does not hold")]
+    Escalation,
     #[error("{0} is already a member of the project")]
     MemberExists(String),
     #[error(

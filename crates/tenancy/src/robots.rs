@@ -11,7 +11,8 @@ use std::marker::PhantomData;
 use audit::{Entry, Object, Outcome};
 use database::Tx;
 use database::list::{Page, Query};
-use identity::{Caller, RobotAccount, RobotChange, RobotCreated, RobotId, Secret};
+use identity::{Caller, Principal, RobotAccount, RobotChange, RobotCreated, RobotId, Secret};
+use oci::ProjectName;
 
 use crate::permit::{CreateRobot, ListRobots, ProjectAction, ReadRobot, UpdateRobot};
 use crate::roles::{self, Resource};
@@ -20,8 +21,8 @@ use crate::{DeleteRobot, Error, ProjectId, ProjectRef, Tenancy};
 /// Permission entries of one robot; each may name many rights.
 const ENTRIES_MAX: usize = 1_000;
 
-/// Says as much of a project that does not exist as of one that the caller holds nothing in.
-const IN_PROJECT: &str = "one of the rights in the projects named";
+/// Stands for a project that does not exist until it is decided who may learn that.
+const NO_PROJECT: i64 = -1;
 
 /// Where a robot's rights lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +120,20 @@ impl Tenancy {
                 Some((permit.project, permit.name))
             }
         };
-        let grants = self.checked_grants(caller, input, project.as_ref().map(|(id, _)| *id)).await?;
-        self.refuse_escalation(caller, &grants).await?;
+        let own = project.as_ref().map(|(id, _)| *id);
+        let grants = self.checked_grants(input, own).await?;
         let mut tx = self.database.begin().await?;
-        if let Some((id, _)) = &project {
-            self.project_lock(&mut tx, *id).await?;
+        lock_projects(&mut tx, own, &grants).await?;
+        if let Err(refusal) = self.refuse_escalation(&mut tx, caller, &grants).await {
+            drop(tx);
+            if matches!(refusal, Error::Escalation) {
+                let name: String = input.name.chars().take(255).collect();
+                let object = Object { kind: "robot", id: String::new(), name: &name };
+                self.record_denied(caller, CreateRobot::NAME, object, own).await?;
+            }
+            return Err(refusal);
         }
+        refuse_unknown_projects(&grants)?;
         let new = identity::NewRobot {
             name: &input.name,
             project: project.as_ref().map(|(id, name)| (id.0, name.as_str())),
@@ -193,8 +202,10 @@ impl Tenancy {
             return Err(Error::Invalid("the name and the level of a robot cannot be changed".to_owned()));
         }
         let project = account.project_id.map(ProjectId);
-        let grants = self.checked_grants(caller, input, project).await?;
+        let grants = self.checked_grants(input, project).await?;
+        refuse_unknown_projects(&grants)?;
         let mut tx = self.database.begin().await?;
+        lock_projects(&mut tx, project, &grants).await?;
         let change = RobotChange {
             description: &input.description,
             duration_days: input.duration_days,
@@ -221,9 +232,11 @@ impl Tenancy {
         chosen: Option<Secret>,
     ) -> Result<Option<Secret>, Error> {
         let RobotPermit { account, caller, .. } = permit;
+        // Hashed before the transaction, which would hold a connection meanwhile.
+        let secret = self.identity.robot_secret(chosen).await.map_err(refused)?;
         let mut tx = self.database.begin().await?;
         let robot = RobotId(account.id);
-        let made = self.identity.robot_rekey(&mut tx, robot, chosen).await.map_err(refused)?;
+        let made = self.identity.robot_rekey(&mut tx, robot, secret).await.map_err(refused)?;
         let project = account.project_id.map(ProjectId);
         trail(&mut tx, caller, "robot_secret_set", robot, &account.login_name(), project, &["secret"])
             .await?;
@@ -237,11 +250,12 @@ impl Tenancy {
     /// `RobotUnknown`.
     pub async fn robot_delete(&self, permit: &RobotPermit<DeleteRobot>) -> Result<(), Error> {
         let RobotPermit { account, caller, .. } = permit;
+        let project = account.project_id.map(ProjectId);
         let mut tx = self.database.begin().await?;
+        lock_projects(&mut tx, project, &BTreeSet::new()).await?;
         let robot = RobotId(account.id);
         self.identity.robot_delete(&mut tx, robot).await.map_err(refused)?;
         revoke(&mut tx, robot).await?;
-        let project = account.project_id.map(ProjectId);
         trail(&mut tx, caller, DeleteRobot::NAME, robot, &account.login_name(), project, &[]).await?;
         tx.commit().await?;
         Ok(())
@@ -249,7 +263,7 @@ impl Tenancy {
 
     /// What a robot holds on the installation: paths below `/system` and actions.
     pub async fn robot_system_rights(&self, robot: RobotId) -> Result<Vec<(String, &'static str)>, Error> {
-        let held = self.grants_of(robot.0).await?;
+        let held = grants_of(self.database.pool(), robot).await?;
         let of_resource = |(resource, actions): &(&'static str, &'static [roles::Action])| {
             let holds = |action: &&roles::Action| {
                 held.contains(&Grant {
@@ -281,15 +295,14 @@ impl Tenancy {
         let found = self.identity.robot_by_id(id).await?;
         let everywhere = self.system_allows(&caller.principal, Resource::Robot.as_str(), A::ACTION).await?;
         let project = found.as_ref().and_then(|robot| robot.project_id).map(ProjectId);
+        // Asked for every id, so that a robot of a project is not told by the time it takes.
+        let rights = self.project_rights(caller, &ProjectRef::Id(project.map_or(0, |id| id.0))).await?;
         let allowed = match (&found, project) {
             (None, _) if caller.is_sysadmin() => return Err(Error::RobotUnknown(id)),
             (None, _) => false,
             (Some(_), None) => everywhere,
             (Some(_), Some(_)) if caller.is_sysadmin() => true,
-            (Some(_), Some(project)) => {
-                let rights = self.project_rights(caller, &ProjectRef::from(project)).await?;
-                rights.is_some_and(|rights| rights.allow(A::RESOURCE, A::ACTION))
-            }
+            (Some(_), Some(_)) => rights.is_some_and(|rights| rights.allow(A::RESOURCE, A::ACTION)),
         };
         match found {
             Some(account) if allowed => {
@@ -319,7 +332,6 @@ impl Tenancy {
     /// The grants a request asks for: every right one that robots may hold, every project one that exists.
     async fn checked_grants(
         &self,
-        caller: &Caller,
         input: &RobotInput,
         own: Option<ProjectId>,
     ) -> Result<BTreeSet<Grant>, Error> {
@@ -340,6 +352,7 @@ impl Tenancy {
             .iter()
             .filter(|entry| entry.kind == "project" && entry.namespace != "*")
             .map(|entry| entry.namespace.clone())
+            .filter(|name| name.parse::<ProjectName>().is_ok())
             .collect();
         let known: HashMap<String, i64> = sqlx::query!(
             "select name, id from tenancy.projects where deleted_at is null and name = any($1)",
@@ -357,10 +370,7 @@ impl Tenancy {
                 ("project", "*", None) => (false, None),
                 ("project", name, own) => match known.get(name) {
                     Some(id) if own.is_none_or(|own| own.0 == *id) => (false, Some(*id)),
-                    // It would be told the same if the project existed and it held nothing there.
-                    None if caller.principal.robot().is_some() => {
-                        return Err(Error::Escalation(IN_PROJECT.to_owned()));
-                    }
+                    None if own.is_none() => (false, Some(NO_PROJECT)),
                     _ => return invalid(format!("the project of the permissions is not {name:?}")),
                 },
                 (kind, namespace, _) => {
@@ -386,37 +396,23 @@ impl Tenancy {
         Ok(grants)
     }
 
-    /// A robot gives away only what it holds, wherever it holds it.
-    async fn refuse_escalation(&self, caller: &Caller, wanted: &BTreeSet<Grant>) -> Result<(), Error> {
-        let Some(robot) = caller.principal.robot() else { return Ok(()) };
-        let held: BTreeSet<Grant> = self.grants_of(robot.0).await?;
+    /// A robot gives away only what it holds, wherever it holds it, and while it is still what it was when it
+    /// signed in: until `tx` ends nobody can take anything from it.
+    async fn refuse_escalation(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        wanted: &BTreeSet<Grant>,
+    ) -> Result<(), Error> {
+        let Principal::Robot(robot) = &caller.principal else { return Ok(()) };
+        if !self.identity.robot_holds(tx, robot).await.map_err(refused)? {
+            return Err(Error::Hidden);
+        }
+        let held: BTreeSet<Grant> = grants_of(&mut **tx, robot.id).await?;
         let covered = |grant: &Grant| {
             held.contains(grant) || !grant.system && held.contains(&Grant { project: None, ..grant.clone() })
         };
-        match wanted.iter().find(|grant| !covered(grant)) {
-            None => Ok(()),
-            Some(Grant { project: Some(_), .. }) => Err(Error::Escalation(IN_PROJECT.to_owned())),
-            Some(grant) => Err(Error::Escalation(format!("{}:{}", grant.resource, grant.action))),
-        }
-    }
-
-    async fn grants_of(&self, robot: i64) -> Result<BTreeSet<Grant>, Error> {
-        let rows = sqlx::query!(
-            r#"select kind = 'system' as "system!", project_id, resource, action
-               from tenancy.robot_grants where robot_id = $1"#,
-            robot
-        )
-        .fetch_all(self.database.pool())
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Grant {
-                system: row.system,
-                project: row.project_id,
-                resource: row.resource,
-                action: row.action,
-            })
-            .collect())
+        if wanted.iter().all(covered) { Ok(()) } else { Err(Error::Escalation) }
     }
 
     /// What robots hold, in the form of the API. Grants in a project that was deleted are gone.
@@ -460,6 +456,41 @@ fn project_of(input: &RobotInput) -> Result<ProjectRef, Error> {
                 .to_owned(),
         )),
     }
+}
+
+async fn grants_of(executor: impl sqlx::PgExecutor<'_>, robot: RobotId) -> Result<BTreeSet<Grant>, Error> {
+    let rows = sqlx::query!(
+        r#"select kind = 'system' as "system!", project_id, resource, action
+           from tenancy.robot_grants where robot_id = $1"#,
+        robot.0
+    )
+    .fetch_all(executor)
+    .await?;
+    let grant = |system, project, resource, action| Grant { system, project, resource, action };
+    Ok(rows.into_iter().map(|row| grant(row.system, row.project_id, row.resource, row.action)).collect())
+}
+
+/// Told only to people, and to a robot that holds the right in every project.
+fn refuse_unknown_projects(grants: &BTreeSet<Grant>) -> Result<(), Error> {
+    if grants.iter().any(|grant| grant.project == Some(NO_PROJECT)) {
+        return Err(Error::Invalid("the permissions name a project that does not exist".to_owned()));
+    }
+    Ok(())
+}
+
+/// Keeps the projects of a robot from being deleted meanwhile. Projects come before robots, as in a project's
+/// deletion.
+async fn lock_projects(tx: &mut Tx, own: Option<ProjectId>, grants: &BTreeSet<Grant>) -> Result<(), Error> {
+    let named = grants.iter().filter_map(|grant| grant.project).filter(|id| *id != NO_PROJECT);
+    let ids: BTreeSet<i64> = own.map(|id| id.0).into_iter().chain(named).collect();
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let locked = sqlx::query_scalar!(
+        "select id from tenancy.projects where id = any($1) and deleted_at is null order by id for key share",
+        &ids
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    if locked.len() == ids.len() { Ok(()) } else { Err(Error::ProjectGone) }
 }
 
 async fn revoke(tx: &mut Tx, robot: RobotId) -> Result<(), Error> {

@@ -44,11 +44,12 @@ pub(super) enum Meaning {
 /// Reads one variable, its name without `REGISTRY_`.
 pub(super) fn meaning(name: &str, text: &str) -> Result<Meaning, Problem> {
     use Meaning::{Foreign, Ignored, Key, Nothing};
-    let flag = |key, negated: bool| match text.to_ascii_lowercase().as_str() {
+    let flag_of = |key, text: &str, negated: bool| match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(Key(key, Value::from(!negated))),
         "false" | "0" | "no" | "off" => Ok(Key(key, Value::from(negated))),
         _ => Err(problem(name, format!("{text:?} is not true or false"))),
     };
+    let flag = |key, negated| flag_of(key, text, negated);
     let seconds = || {
         go_duration(text)
             .ok_or_else(|| problem(name, format!("{text:?} is not a duration such as 168h or 90s")))
@@ -78,18 +79,20 @@ pub(super) fn meaning(name: &str, text: &str) -> Result<Meaning, Problem> {
         "STORAGE_S3_SECRETKEY" => key("storage.s3.secret_key", text),
         "STORAGE_S3_ROOTDIRECTORY" => key("storage.s3.prefix", text.trim_matches('/')),
         "STORAGE_S3_FORCEPATHSTYLE" => flag("storage.s3.path_style", false),
-        "STORAGE_S3_ENCRYPT" if text.eq_ignore_ascii_case("true") => key("storage.s3.encryption", "AES256"),
+        "STORAGE_S3_ENCRYPT" => match flag("storage.s3.encryption", false)? {
+            Key(own, on) => Ok(Key(own, if on == Value::Bool(true) { "AES256" } else { "none" }.into())),
+            other => Ok(other),
+        },
         "STORAGE_S3_KEYID" => key("storage.s3.kms_key_id", text),
-        "STORAGE_S3_ENCRYPT" | "STORAGE_S3_SECURE" | "STORAGE_S3_V4AUTH" | "STORAGE_S3_CHUNKSIZE" => {
-            Ok(Nothing)
-        }
+        "STORAGE_S3_SECURE" | "STORAGE_S3_V4AUTH" | "STORAGE_S3_CHUNKSIZE" => Ok(Nothing),
         "STORAGE_REDIRECT_DISABLE" => flag("storage.s3.redirect", true),
         "STORAGE_DELETE_ENABLED" => flag("registry.delete_enabled", false),
         "STORAGE_MAINTENANCE_READONLY_ENABLED" => flag("tenancy.read_only", false),
         "STORAGE_MAINTENANCE_READONLY" => {
-            let compact: String = text.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
-            let on = matches!(compact.as_str(), "{enabled:true}" | "enabled:true" | "true");
-            Ok(Key("tenancy.read_only", on.into()))
+            // A section in one variable: {"enabled": true}.
+            let compact: String =
+                text.chars().filter(|c| !c.is_whitespace() && !"\"{},".contains(*c)).collect();
+            flag_of("tenancy.read_only", compact.strip_prefix("enabled:").unwrap_or(&compact), false)
         }
         "STORAGE_MAINTENANCE_UPLOADPURGING_AGE" => {
             Ok(Key("catalog.upload_hours_max", seconds()?.div_ceil(3600).max(1).into()))
@@ -185,7 +188,12 @@ mod tests {
         for ignored in ["AUTH_HTPASSWD_PATH", "HTTP_TLS_CERTIFICATE", "REDIS_ADDR"] {
             assert!(matches!(meaning(ignored, "x"), Ok(Meaning::Ignored(_))), "{ignored}");
         }
-        for (name, text) in [("STORAGE_DELETE_ENABLED", "maybe"), ("HTTP_DRAINTIMEOUT", "soon")] {
+        for (name, text) in [
+            ("STORAGE_DELETE_ENABLED", "maybe"),
+            ("HTTP_DRAINTIMEOUT", "soon"),
+            ("STORAGE_MAINTENANCE_READONLY", "{\"enabled\": perhaps}"),
+            ("STORAGE_S3_ENCRYPT", "a little"),
+        ] {
             let problem = meaning(name, text).unwrap_err();
             assert_eq!(problem.place, format!("REGISTRY_{name}"));
         }

@@ -192,8 +192,39 @@ async fn a_robot_gives_no_more_than_it_holds() {
         maker.post(ROBOTS, body(&bed, "system", &permissions)).await
     };
     in_project(&project.name).await.expect(201);
-    let (unknown, foreign) = (in_project(&bed.unique("missing")).await, in_project(&other.name).await);
+    let missing = bed.unique("missing");
+    let (unknown, foreign) = (in_project(&missing).await, in_project(&other.name).await);
     assert_eq!(unknown.expect(403).shape(&[]), foreign.expect(403).shape(&[]));
+    // Whatever else is wrong with the request, the two stay alike.
+    for (what, rights) in
+        [("no right", &[][..]), ("no such right", &["repository:fly"]), ("NUL", &["tag:list\0"])]
+    {
+        let ask = async |name: &str| {
+            let permissions = json!([entry("project", name, rights), entry("project", "*", &["tag:list"])]);
+            maker.post(ROBOTS, body(&bed, "system", &permissions)).await
+        };
+        let (unknown, foreign) = (ask(&missing).await, ask(&other.name).await);
+        assert_eq!(unknown.shape(&[]), foreign.shape(&[]), "{what}");
+    }
+    let twice = async |name: &str| {
+        let permissions =
+            json!([entry("project", name, &["tag:list"]), entry("project", "*", &["tag:list"])]);
+        maker.post(ROBOTS, body(&bed, "system", &permissions)).await
+    };
+    assert_eq!(twice(&missing).await.expect(403).shape(&[]), twice(&other.name).await.expect(403).shape(&[]));
+    // The attempt is in the trail, and people are told what is wrong.
+    let denied = "select count(*) from audit.entries where action = 'robot_create' and outcome = 'denied'
+                  and actor_kind = 'robot'";
+    let denied: i64 = sqlx::query_scalar(denied)
+        .fetch_one(bed.inside().await.database.pool())
+        .await
+        .expect("the trail can be read");
+    assert!(denied > 0);
+    let admin = bed.admin().client();
+    for name in [missing.as_str(), "a\0b", "A"] {
+        let permissions = json!([entry("project", name, &["tag:list"])]);
+        admin.post(ROBOTS, body(&bed, "system", &permissions)).await.expect(400);
+    }
 }
 
 #[tokio::test]
@@ -257,4 +288,22 @@ async fn robots_go_with_their_project() {
     // Another project under the name is another project.
     let again = bed.project("").named(&project.name).create().await;
     robot.client().get(again.path("/repositories")).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_robot_that_is_being_disabled_makes_no_other() {
+    let bed = Bed::shared().await;
+    let permissions = json!([entry("system", "/", &["robot:create", "catalog:read"])]);
+    let maker = bed.robot("system", permissions.clone()).await;
+    let child = json!([entry("system", "/", &["catalog:read"])]);
+    // Its secret is remembered from here on.
+    maker.client().post(ROBOTS, body(&bed, "system", &child)).await.expect(201);
+    // Disabled behind the back of this process's knowledge: the row alone says so, as in the first seconds.
+    let inside = bed.inside().await;
+    sqlx::query("update identity.robots set disabled = true where 'robot$' || name = $1")
+        .bind(&maker.name)
+        .execute(inside.database.pool())
+        .await
+        .expect("the robot has a row");
+    maker.client().post(ROBOTS, body(&bed, "system", &child)).await.expect_any(&[401, 403]);
 }
