@@ -49,6 +49,10 @@ pub(crate) trait Staging: Send + Sync {
     /// Fills `buffer` or fails.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Brings what was written so far to the disk, so that `publish` has less to wait for. After an error the upload
+    /// has no bytes any more: the system reports a lost page once, and then never again.
+    fn flush(&self) -> io::Result<()>;
+
     /// Makes the bytes durable and gives them the name `key`. After success the upload has no bytes any more, and
     /// the claim keeps others away until it ends.
     /// After an error nothing has that name.
@@ -63,6 +67,12 @@ pub(crate) trait Source: Send + Sync {
 
     /// Fills `buffer` or fails.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Puts into `buffer` what is at hand without waiting for a disk, and tells how many bytes that was. The one
+    /// method that may be called on the event loop. 0: nothing, or nobody knows.
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
 }
 
 /// Changes whenever the content under a key may have changed. What the numbers are is the driver's business.

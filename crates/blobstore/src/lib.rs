@@ -7,6 +7,7 @@
 //! Invariant: one transfer buffers at most 1 MiB, and a slow one holds no thread. Parts on their way to an S3
 //! service come on top, 64 MiB for all uploads together.
 
+mod buffers;
 mod driver;
 mod error;
 mod key;

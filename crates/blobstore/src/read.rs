@@ -1,8 +1,10 @@
-//! Reading: chunks are read ahead beside the event loop while the present one is sent.
+//! Reading: what is in memory is taken on the event loop, since copying it is cheaper than handing it from one thread
+//! to another; what has to come from a disk is read ahead beside the loop while the present chunk is sent.
 //!
 //! Invariant: of a whole reading that is being checked, the last chunk is handed out only after the digest of
 //! everything was found right. A receiver that counts bytes therefore never completes damaged content.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,14 +15,20 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::Digest;
 use tokio::task::JoinHandle;
 
+use crate::buffers::{BUFFER_BYTES, Buffer};
 use crate::driver::{Source, Version};
 use crate::s3::Object;
 use crate::state::Hasher;
 use crate::{Backend, Inner, Key, ReadError, blocking};
 
-/// Bytes read at once. With one chunk being sent and two read ahead, a stream holds 768 KiB at most; smaller
-/// chunks are slower, larger ones hardly faster.
-const CHUNK_BYTES: u64 = 256 * 1024;
+/// Bytes read at once. With one chunk being sent and two read ahead, a stream holds 768 KiB at most.
+const CHUNK_BYTES: u64 = BUFFER_BYTES as u64;
+
+/// Chunks that are read ahead before the memory is tried again. While a disk is read it wants the next request early.
+const READ_AHEAD_CHUNKS: usize = 8;
+
+/// Chunks that are read ahead at the same time.
+const READ_AHEAD_AT_ONCE: usize = 2;
 
 /// Content that is being read.
 pub type ByteStream = BoxStream<'static, Result<Bytes, io::Error>>;
@@ -56,9 +64,50 @@ pub(crate) async fn stream(
         (Opened::Local(source), None) => source,
     };
     let (inner, key) = (inner.clone(), key.clone());
-    let chunks = stream::iter(chunks(range)).map(move |chunk| join(read_ahead(source.clone(), chunk)));
-    // Mapping starts the reading, and two are mapped before the first is awaited.
-    Ok(chunks.buffered(2).inspect_err(move |err| report_cut(&inner, &key, err)).boxed())
+    let reading = Reading { source, rest: range, ahead: VecDeque::new(), credit: 0 };
+    let chunks = stream::try_unfold(reading, async |mut reading| {
+        Ok(reading.next().await?.map(|chunk| (chunk, reading)))
+    });
+    Ok(chunks.inspect_err(move |err| report_cut(&inner, &key, err)).boxed())
+}
+
+/// A reading that is not checked.
+struct Reading {
+    source: Arc<dyn Source>,
+    /// What has not been asked for yet.
+    rest: Range<u64>,
+    /// Chunks on their way, in order.
+    ahead: VecDeque<JoinHandle<io::Result<Bytes>>>,
+    /// How many more chunks are read ahead.
+    credit: usize,
+}
+
+impl Reading {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.rest.is_empty() && self.ahead.is_empty() {
+            return Ok(None);
+        }
+        if self.ahead.is_empty() {
+            let mut buffer = Buffer::take(self.rest.end - self.rest.start);
+            let found = self.source.read_cached(buffer.space(), self.rest.start);
+            if found > 0 {
+                self.rest.start += found as u64;
+                return Ok(Some(buffer.filled(found)));
+            }
+            self.credit = READ_AHEAD_CHUNKS;
+        }
+        while self.ahead.len() < READ_AHEAD_AT_ONCE && self.credit > 0 && !self.rest.is_empty() {
+            let chunk = self.rest.start..self.rest.end.min(self.rest.start + CHUNK_BYTES);
+            self.rest.start = chunk.end;
+            self.credit -= 1;
+            let source = self.source.clone();
+            self.ahead.push_back(tokio::task::spawn_blocking(move || read(&*source, chunk)));
+        }
+        match self.ahead.pop_front() {
+            Some(task) => join(task).await.map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 pub(crate) async fn whole(inner: &Arc<Inner>, key: &Key, limit: usize) -> Result<Bytes, ReadError> {
@@ -66,7 +115,14 @@ pub(crate) async fn whole(inner: &Arc<Inner>, key: &Key, limit: usize) -> Result
     let size = source.size();
     match usize::try_from(size) {
         Ok(length) if length <= limit => match source {
-            Opened::Local(source) => Ok(blocking(move || read(&*source, 0..size)).await??),
+            Opened::Local(source) => {
+                let read = move || {
+                    let mut all = vec![0; length];
+                    source.read_at(&mut all, 0)?;
+                    Ok::<_, io::Error>(all.into())
+                };
+                Ok(blocking(read).await??)
+            }
             Opened::Object(object) => {
                 let mut all = BytesMut::with_capacity(length);
                 let mut pieces = object.stream(0..size);
@@ -218,15 +274,13 @@ fn chunks(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send + Sync +
     range.step_by(CHUNK_BYTES as usize).map(move |start| start..end.min(start + CHUNK_BYTES))
 }
 
-fn read_ahead(source: Arc<dyn Source>, chunk: Range<u64>) -> JoinHandle<io::Result<Bytes>> {
-    tokio::task::spawn_blocking(move || read(&*source, chunk))
-}
-
+/// A chunk of [`CHUNK_BYTES`] at most.
 fn read(source: &dyn Source, chunk: Range<u64>) -> io::Result<Bytes> {
-    // Exactly as large as needed, so that turning it into `Bytes` does not copy.
-    let mut buffer = vec![0; (chunk.end - chunk.start) as usize];
-    source.read_at(&mut buffer, chunk.start)?;
-    Ok(buffer.into())
+    let mut buffer = Buffer::take(chunk.end - chunk.start);
+    let space = buffer.space();
+    let length = space.len();
+    source.read_at(space, chunk.start)?;
+    Ok(buffer.filled(length))
 }
 
 async fn join<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {

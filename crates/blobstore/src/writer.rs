@@ -32,6 +32,10 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// which keeps fifty of them well within 128 MiB.
 const QUEUE_BUFFERS: usize = 2;
 
+/// Bytes after which the disk is asked to begin with them, so that it is busy while the rest arrives and has little
+/// left to do at the end. Also what a large push keeps of the disk's time from others at once.
+const FLUSH_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The exclusive right to write to one upload. Dropping it gives the claim back and keeps the bytes.
 pub struct Writer(Kind);
 
@@ -143,7 +147,7 @@ impl Local {
         self.settle(offset).await?;
         self.settled = None;
         self.torn = true;
-        let mut pump = Pump::new(Sink { staging: self.staging.clone(), state });
+        let mut pump = Pump::new(Sink::new(self.staging.clone(), state));
         let received = pump.receive(&mut body, length_max).await;
         let finished = match received {
             Ok(received) => pump.finish().await.map(|state| (received, state)),
@@ -309,6 +313,9 @@ struct Drain {
 struct Sink {
     staging: Arc<dyn Staging>,
     state: UploadState,
+    /// Where the bytes begin that no flush was begun for.
+    unflushed: u64,
+    flush: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Pump {
@@ -406,7 +413,7 @@ impl Pump {
                     let ended = self.task.ended().await;
                     self.collect(ended)?;
                 }
-                Task::Idle(drain) => return Ok(drain.sink.state),
+                Task::Idle(drain) => return drain.sink.finish().await,
                 Task::Lost => return Err(io::Error::other("the writing task is gone")),
             }
         }
@@ -459,9 +466,33 @@ impl Drain {
 }
 
 impl Sink {
+    fn new(staging: Arc<dyn Staging>, state: UploadState) -> Self {
+        Self { staging, unflushed: state.offset, state, flush: None }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.staging.write_at(bytes, self.state.offset)?;
         self.state.absorb(bytes);
+        // One at a time: a disk that is behind gets more at once instead of more requests.
+        if self.state.offset - self.unflushed >= FLUSH_BYTES
+            && self.flush.as_ref().is_none_or(JoinHandle::is_finished)
+        {
+            let staging = self.staging.clone();
+            let next = tokio::task::spawn_blocking(move || staging.flush());
+            self.unflushed = self.state.offset;
+            if let Some(ended) = self.flush.replace(next) {
+                tokio::runtime::Handle::current().block_on(ended).map_err(io::Error::other)??;
+            }
+        }
         Ok(())
+    }
+
+    /// The state when everything is written. A flush must have ended before another can be trusted: each error is
+    /// told to one of them only.
+    async fn finish(self) -> io::Result<UploadState> {
+        if let Some(flush) = self.flush {
+            flush.await.map_err(io::Error::other)??;
+        }
+        Ok(self.state)
     }
 }
