@@ -70,12 +70,14 @@ impl Repositories {
     /// repositories. For callers who may see everything.
     pub async fn paths(&self, last: Option<&str>, limit: i64) -> Result<(Vec<String>, bool), Error> {
         let mut paths = sqlx::query_scalar!(
-            r#"select path::text as "path!" from catalog.repositories
-             where deleted_at is null and manifest_count > 0 and path > $1 collate "C" order by path limit $2"#,
+            r#"select array(
+                 select path from catalog.repositories
+                 where deleted_at is null and manifest_count > 0 and path > $1 collate "C"
+                 order by path limit $2) as "paths!""#,
             last.unwrap_or(""),
             limit + 1
         )
-        .fetch_all(self.database.pool())
+        .fetch_one(self.database.pool())
         .await?;
         let more = paths.len() as i64 > limit;
         paths.truncate(usize::try_from(limit).unwrap_or(0));

@@ -57,25 +57,22 @@ impl Tags {
         last: Option<&str>,
         limit: i64,
     ) -> Result<(Vec<String>, bool), Error> {
-        let rows = sqlx::query_scalar!(
-            r#"select t.name as "name?" from catalog.repositories r
-             left join lateral (
+        // One row with a list in it: a hundred rows cost more on their way than all the rest of the request.
+        let mut names = sqlx::query_scalar!(
+            r#"select array(
                  select name from catalog.tags
                  where repository_id = r.id and name > $3 collate "C"
-                 order by name limit $4) t on true
-             where r.project_id = $1 and r.path = $2 and r.deleted_at is null
-             order by t.name"#,
+                 order by name limit $4) as "names!"
+             from catalog.repositories r
+             where r.project_id = $1 and r.path = $2 and r.deleted_at is null"#,
             pull.place.project.0,
             pull.place.repository.as_str(),
             last.unwrap_or(""),
             limit + 1
         )
-        .fetch_all(self.database.pool())
-        .await?;
-        if rows.is_empty() {
-            return Err(Error::RepositoryUnknown(pull.place.repository.to_string()));
-        }
-        let mut names: Vec<String> = rows.into_iter().flatten().collect();
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::RepositoryUnknown(pull.place.repository.to_string()))?;
         let more = names.len() as i64 > limit;
         names.truncate(usize::try_from(limit).unwrap_or(0));
         Ok((names, more))
