@@ -4,20 +4,37 @@
 //! not a driver's business.
 
 mod filesystem;
+mod identity;
 mod memory;
+mod roots;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::Key;
 
-pub(crate) use filesystem::Filesystem;
+use filesystem::Filesystem;
 pub(crate) use memory::Memory;
+pub(crate) use roots::Roots;
+
+/// Room in one place where bytes are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Free {
+    pub root: PathBuf,
+    /// Free for this process.
+    pub bytes: u64,
+}
 
 pub(crate) trait Driver: Send + Sync + 'static {
     fn name(&self) -> &'static str;
+
+    /// An id for an upload that is to begin, which says where its bytes will be.
+    fn upload_id(&self) -> io::Result<Uuid> {
+        Ok(Uuid::new_v4())
+    }
 
     /// Claims the bytes of an upload, beginning it when it does not exist. `None` while another has the claim.
     fn claim(&self, id: Uuid) -> io::Result<Option<Arc<dyn Staging>>>;
@@ -35,7 +52,9 @@ pub(crate) trait Driver: Send + Sync + 'static {
 
     fn probe(&self) -> io::Result<()>;
 
-    fn free_bytes(&self) -> Option<u64>;
+    fn free(&self) -> Vec<Free> {
+        Vec::new()
+    }
 }
 
 /// The bytes of a claimed upload. The claim ends with the last reference.
@@ -52,6 +71,11 @@ pub(crate) trait Staging: Send + Sync {
     /// Brings what was written so far to the disk, so that `publish` has less to wait for. After an error the upload
     /// has no bytes any more: the system reports a lost page once, and then never again.
     fn flush(&self) -> io::Result<()>;
+
+    /// A key that was never used, of content that lies where these bytes do.
+    fn key(&self) -> Key {
+        Key::random()
+    }
 
     /// Makes the bytes durable and gives them the name `key`. After success the upload has no bytes any more, and
     /// the claim keeps others away until it ends.

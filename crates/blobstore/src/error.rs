@@ -13,6 +13,9 @@ pub enum Error {
     /// No space, or no quota of the operating system, is left.
     #[error("no space is left in the blob store")]
     Full,
+    /// Some directories of blobs cannot be used; the others work. Only from a probe.
+    #[error("a part of the blob store cannot be used: {0}")]
+    Partial(String),
     #[error("blob store")]
     Io(#[source] io::Error),
 }
@@ -43,9 +46,23 @@ pub enum ReadError {
     Io(#[source] io::Error),
 }
 
+/// What a driver says when a part of it works.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Partial(String);
+
+/// The error of a driver of which only a part works.
+pub(crate) fn partial(text: String) -> io::Error {
+    io::Error::other(Partial(text))
+}
+
 impl From<io::Error> for Error {
     fn from(err: io::Error) -> Self {
-        if is_full(&err) { Self::Full } else { Self::Io(err) }
+        match err.get_ref().and_then(|inner| inner.downcast_ref::<Partial>()) {
+            Some(Partial(text)) => Self::Partial(text.clone()),
+            None if is_full(&err) => Self::Full,
+            None => Self::Io(err),
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-/// The name of stored content, such as `b/3f/3f9c…` (32 hexadecimal digits).
+use crate::RootId;
+
+/// The name of stored content, such as `b/3f/3f9c…` (32 hexadecimal digits). One in a directory that was added
+/// later names that directory too: `b.1a2b3c4d/3f/3f9c…`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
@@ -27,7 +30,27 @@ impl Key {
         Self(format!("b/{}/{name}", &name[..2]))
     }
 
-    /// The number of the fan-out directory and the file name, or nothing when no store of ours made this key.
+    /// The same content as a store of several directories names it, which lies in that one.
+    pub(crate) fn in_root(&self, root: RootId) -> Self {
+        match (root, self.0.strip_prefix("b/")) {
+            (RootId::Added(number), Some(rest)) => Self(format!("b.{number:08x}/{rest}")),
+            _ => self.clone(),
+        }
+    }
+
+    /// The directory that the content lies in, and the key it has there; nothing when no store made this key.
+    pub(crate) fn root(&self) -> Option<(RootId, Self)> {
+        let (root, local) = match self.0.strip_prefix("b.") {
+            Some(rest) => {
+                let (number, rest) = rest.split_once('/')?;
+                (RootId::parse(number).filter(|root| *root != RootId::First)?, Self(format!("b/{rest}")))
+            }
+            None => (RootId::First, self.clone()),
+        };
+        local.parts().is_some().then_some((root, local))
+    }
+
+    /// The number of the fan-out directory and the file name, or nothing when this is no key of a single directory.
     pub(crate) fn parts(&self) -> Option<(u8, &str)> {
         let (fan_out, name) = self.0.strip_prefix("b/")?.split_once('/')?;
         let hexadecimal = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -55,6 +78,24 @@ mod tests {
         assert_ne!(first, second);
         let (fan_out, name) = first.parts().unwrap();
         assert_eq!(first.as_str(), format!("b/{fan_out:02x}/{name}"));
+    }
+
+    #[test]
+    fn a_key_says_which_root_it_is_in() {
+        let key = Key::random();
+        assert_eq!(key.root(), Some((RootId::First, key.clone())));
+        assert_eq!(key.in_root(RootId::First), key);
+        let root = RootId::Added(0x0a2b_3c4d);
+        let added = key.in_root(root);
+        assert_eq!(added.as_str(), format!("b.0a2b3c4d/{}", &key.as_str()[2..]));
+        assert_eq!(added.parts(), None, "no single directory has it");
+        assert_eq!(added.root(), Some((root, key.clone())));
+        let rest = &key.as_str()[2..];
+        for text in
+            ["b.", "b./", "b.first/", "b.0A2B3C4D/", "b.0a2b3c4/", "b.+a2b3c4d/", "b.0a2b3c4d//", "c/"]
+        {
+            assert_eq!(Key::from_stored(format!("{text}{rest}")).root(), None, "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod key;
 mod read;
+mod root;
 mod s3;
 mod state;
 mod writer;
@@ -28,12 +29,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use driver::{Driver, Filesystem, Memory, Version};
+use driver::{Driver, Memory, Roots, Version};
 use s3::S3;
 
+pub use driver::Free;
 pub use error::{AppendError, Error, ReadError};
 pub use key::Key;
 pub use read::ByteStream;
+pub use root::{Record, RootId, RootRecord};
 pub use s3::{Credential, Encryption, S3Config};
 pub use state::{StateError, UploadState};
 pub use writer::{Appended, Writer};
@@ -52,8 +55,10 @@ const DAMAGE_REPORTS_MAX: usize = 1024;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The directory everything is kept in; made when it is missing. One file system for all of it.
-    pub root: PathBuf,
+    /// The directories everything is kept in, each on one file system. A single one is made when it is missing.
+    pub roots: Vec<PathBuf>,
+    /// A directory with no more free bytes than this gets no new uploads.
+    pub reserve_bytes: u64,
     /// Whether bytes are made durable before a key is returned. Off only where all content may be lost.
     pub fsync: bool,
     /// Whether the first whole reading of a blob by this process checks its digest.
@@ -61,9 +66,9 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// No root: who configures the store names it.
+    /// No roots: who configures the store names them.
     fn default() -> Self {
-        Self { root: PathBuf::new(), fsync: true, verify_reads: true }
+        Self { roots: Vec::new(), reserve_bytes: 0, fsync: true, verify_reads: true }
     }
 }
 
@@ -71,6 +76,7 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct BlobStore {
     inner: Arc<Inner>,
+    roots: Arc<[RootRecord]>,
 }
 
 pub(crate) struct Inner {
@@ -88,10 +94,19 @@ pub(crate) enum Backend {
 }
 
 impl BlobStore {
-    /// Opens the store in `config.root`, making what is missing. Blocks on file IO: call it at start-up.
-    pub fn filesystem(config: &Config) -> Result<Self, Error> {
-        let driver = Filesystem::open(&config.root, config.fsync)?;
-        Ok(Self::with_driver(Arc::new(driver), config.verify_reads))
+    /// Opens the store in `config.roots`, whose order does not matter, and takes new ones into use. `record` is
+    /// what the installation remembers of it; what is to be remembered from now on is in [`BlobStore::roots`].
+    /// Blocks on file IO: call it at start-up.
+    ///
+    /// Fails when content must be there and none of it is, so that a volume that is not mounted is not taken for an
+    /// empty store. When only a part is missing, that part is a fault ([`Error::Io`], never "missing") for
+    /// whoever asks for it until it is there.
+    pub fn filesystem(config: &Config, record: &Record) -> Result<Self, Error> {
+        let driver = Roots::open(config, record)?;
+        let roots = driver.records();
+        let mut store = Self::with_driver(Arc::new(driver), config.verify_reads);
+        store.roots = roots.into();
+        Ok(store)
     }
 
     /// A store that ends with the process. For tests.
@@ -116,7 +131,12 @@ impl BlobStore {
             verified: moka::sync::Cache::new(VERIFIED_MAX),
             damaged: broadcast::Sender::new(DAMAGE_REPORTS_MAX),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), roots: Arc::default() }
+    }
+
+    /// The directories that were found or taken into use when the store was opened, to be remembered.
+    pub fn roots(&self) -> &[RootRecord] {
+        &self.roots
     }
 
     /// The driver's name, as it appears in the label `driver` of the metrics.
@@ -131,10 +151,19 @@ impl BlobStore {
         matches!(self.inner.backend, Backend::S3(_))
     }
 
+    /// An id for a new upload, which stays for its whole life in the place that the id names. [`Error::Full`] when no
+    /// place has room.
+    pub async fn upload_id(&self) -> Result<Uuid, Error> {
+        match &self.inner.backend {
+            Backend::Local(_) => self.call("place", |driver| driver.upload_id()).await,
+            Backend::S3(_) => Ok(Uuid::new_v4()),
+        }
+    }
+
     /// Claims the upload `id` for the caller alone, across processes unless [`BlobStore::shares_uploads`]. The
     /// claim ends when the writer is dropped, or with the process.
     ///
-    /// An upload that does not exist is begun; one that stays empty leaves nothing behind. Somebody else may
+    /// An upload that does not exist is begun (with an id from [`BlobStore::upload_id`]); one that stays empty leaves nothing behind. Somebody else may
     /// have finished or discarded the upload while this call waited, so callers read their record of it after
     /// this call. Fails with [`Error::Busy`] when the claim is held by another for about ten seconds.
     pub async fn writer(&self, id: Uuid) -> Result<Writer, Error> {
@@ -210,12 +239,17 @@ impl BlobStore {
         read::whole(&self.inner, key, limit).await
     }
 
-    /// Removes keys; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
+    /// Removes keys, as many as it can; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
     pub async fn delete(&self, keys: &[Key]) -> Result<(), Error> {
         let keys = keys.to_vec();
         match &self.inner.backend {
             Backend::Local(_) => {
-                self.call("delete", move |driver| keys.iter().try_for_each(|key| driver.delete(key))).await
+                // A directory that fails does not keep bytes alive in the others.
+                let delete = move |driver: &dyn Driver| {
+                    let failed = keys.iter().filter_map(|key| driver.delete(key).err());
+                    failed.reduce(|first, _| first).map_or(Ok(()), Err)
+                };
+                self.call("delete", delete).await
             }
             Backend::S3(s3) => self.inner.observed("delete", s3.delete(&keys)).await,
         }
@@ -230,8 +264,8 @@ impl BlobStore {
         }
     }
 
-    /// Writes, reads and removes a byte: whether uploads can work at all. [`Error::Full`] when only space is
-    /// missing, which leaves everything but uploads working.
+    /// Writes, reads and removes a byte in each place: whether uploads can work at all. [`Error::Full`] when only
+    /// space is missing, which leaves everything but uploads working; [`Error::Partial`] when some places fail.
     pub async fn probe(&self) -> Result<(), Error> {
         match &self.inner.backend {
             Backend::Local(_) => self.call("probe", |driver| driver.probe()).await,
@@ -239,11 +273,11 @@ impl BlobStore {
         }
     }
 
-    /// Bytes that are free for this process, where that is known.
-    pub fn free_bytes(&self) -> Option<u64> {
+    /// The room in each place, where that is known. Blocks for a short time.
+    pub fn free(&self) -> Vec<Free> {
         match &self.inner.backend {
-            Backend::Local(driver) => driver.free_bytes(),
-            Backend::S3(_) => None,
+            Backend::Local(driver) => driver.free(),
+            Backend::S3(_) => Vec::new(),
         }
     }
 

@@ -265,7 +265,7 @@ fn publish(staging: &dyn Staging, size: u64) -> io::Result<Key> {
     if staging.size()? != size {
         return Err(io::Error::other("the upload changed under its writer"));
     }
-    let key = Key::random();
+    let key = staging.key();
     staging.publish(&key)?;
     Ok(key)
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use hythe_blobstore::{BlobStore, Config, Key, ReadError, UploadState};
+use hythe_blobstore::{BlobStore, Config, Key, ReadError, Record, UploadState};
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
@@ -51,8 +51,9 @@ impl Stored {
 
 async fn stored(verify_reads: bool) -> Stored {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { root: dir.path().to_owned(), fsync: false, verify_reads };
-    let store = BlobStore::filesystem(&config).unwrap();
+    let config =
+        Config { roots: vec![dir.path().to_owned()], fsync: false, verify_reads, ..Config::default() };
+    let store = BlobStore::filesystem(&config, &Record::default()).unwrap();
     let bytes: Bytes = (0..LENGTH).map(|number| (number / 7) as u8).collect();
     let mut writer = store.writer(Uuid::new_v4()).await.unwrap();
     let body = stream::iter([Ok::<_, io::Error>(bytes)]);
@@ -143,8 +144,8 @@ async fn a_file_cut_while_it_is_read_fails_the_stream() {
 #[tokio::test]
 async fn after_another_boot_the_bytes_are_read_again() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { root: dir.path().to_owned(), ..Config::default() };
-    let store = BlobStore::filesystem(&config).unwrap();
+    let config = Config { roots: vec![dir.path().to_owned()], ..Config::default() };
+    let store = BlobStore::filesystem(&config, &Record::default()).unwrap();
     let id = Uuid::new_v4();
     let body =
         stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"what was written before the power cut"))]);

@@ -8,6 +8,10 @@ use std::process::{Command, Output};
 
 const CALLS: &str = "trace=fsync,fdatasync,rename,renameat,renameat2,openat,write,pwrite64";
 
+/// Says whose the store is.
+const NAME_FILE: &str = "hythe-root";
+const NAME: &str = r#"{"store":"00000000-0000-0000-0000-000000000000","root":"first"}"#;
+
 /// Length of what the example stores.
 const LENGTH: u64 = 1_000_000;
 
@@ -38,7 +42,7 @@ impl Run {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// Files below one of the two directories, with their lengths.
+    /// Files below the store or a part of it, with their lengths, but for the one that names it.
     fn files(&self, below: &str) -> Vec<(PathBuf, u64)> {
         fn visit(dir: &Path, files: &mut Vec<(PathBuf, u64)>) {
             for entry in std::fs::read_dir(dir).into_iter().flatten() {
@@ -52,6 +56,7 @@ impl Run {
         }
         let mut files = Vec::new();
         visit(&self.root.join(below), &mut files);
+        files.retain(|(path, _)| !path.ends_with(NAME_FILE));
         files
     }
 }
@@ -63,8 +68,15 @@ fn example() -> PathBuf {
     path
 }
 
+/// Into a store that is there already.
 fn run(inject: Option<&str>) -> Run {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("blobs")).unwrap();
+    std::fs::write(dir.path().join("blobs").join(NAME_FILE), NAME).unwrap();
+    run_in(dir, inject)
+}
+
+fn run_in(dir: tempfile::TempDir, inject: Option<&str>) -> Run {
     let root = dir.path().join("blobs");
     let trace = dir.path().join("trace");
     let mut strace = Command::new("strace");
@@ -183,4 +195,26 @@ fn death_at_any_call_leaves_a_whole_file_or_none() {
         }
     }
     assert_eq!(deaths, 9);
+}
+
+/// A store that could not be named, or died at that, is a new one the next time.
+#[test]
+fn a_store_is_named_durably_before_anything_is_in_it() {
+    let run = run_in(tempfile::tempdir().unwrap(), None);
+    assert!(run.output.status.success(), "{}", run.errors());
+    let root = run.root.to_str().unwrap();
+    let file = run.position(&["fsync(", "/.hythe-root-"]);
+    let rename = run.position(&["rename", "/.hythe-root-", &format!("{root}/{NAME_FILE}")]);
+    let after = |call: &&String| call.starts_with("fsync(") && call.contains(&format!("<{root}>"));
+    assert!(file < rename && run.calls[rename..].iter().any(|call| after(&call)), "{}", run.calls.join("\n"));
+    let first_byte = run.calls.iter().position(|call| call.starts_with("pwrite64(")).unwrap();
+    assert!(rename < first_byte);
+
+    for inject in ["fsync:error=EIO:when=3", "fsync:signal=KILL:when=3", "renameat2:signal=KILL:when=1"] {
+        let Run { _dir: dir, output, .. } = run_in(tempfile::tempdir().unwrap(), Some(inject));
+        assert!(!output.status.success(), "{inject}");
+        assert!(!dir.path().join("blobs").join(NAME_FILE).exists(), "{inject}");
+        let again = run_in(dir, None);
+        assert!(again.output.status.success(), "{inject}: {}", again.errors());
+    }
 }

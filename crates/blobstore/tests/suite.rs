@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use hythe_blobstore::{AppendError, Appended, BlobStore, Config, Error, Key, ReadError, UploadState};
+use hythe_blobstore::{AppendError, Appended, BlobStore, Config, Error, Key, ReadError, Record, UploadState};
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
@@ -42,6 +42,17 @@ impl Bed {
     fn filesystem() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
+        Self { store, dir: Some(dir), server: None }
+    }
+
+    /// Three directories, as other installations have one.
+    fn roots() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ROOTS {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let store = open(dir.path());
+        assert_eq!(store.roots().len(), 3);
         Self { store, dir: Some(dir), server: None }
     }
 
@@ -78,17 +89,29 @@ impl Bed {
     }
 }
 
-fn open(root: &std::path::Path) -> BlobStore {
-    BlobStore::filesystem(&Config { root: root.to_owned(), ..Config::default() }).unwrap()
+const ROOTS: [&str; 3] = ["one", "two", "three"];
+
+/// The store in the directory, or in the three below it.
+fn open(dir: &std::path::Path) -> BlobStore {
+    let several: Vec<_> = ROOTS.iter().map(|name| dir.join(name)).filter(|path| path.exists()).collect();
+    let roots = if several.is_empty() { vec![dir.to_owned()] } else { several };
+    BlobStore::filesystem(&Config { roots, ..Config::default() }, &Record::default()).unwrap()
 }
 
+/// But those that say which directory it is.
 fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
     }
+    files.retain(|path| !path.ends_with("hythe-root"));
     files
+}
+
+/// An id as for a new upload of this store.
+async fn fresh(store: &BlobStore) -> Uuid {
+    store.upload_id().await.unwrap()
 }
 
 /// Content without a period that a chunk size could hide behind.
@@ -120,7 +143,7 @@ async fn append(
 
 /// Uploads in one go.
 async fn put(store: &BlobStore, bytes: &Bytes) -> (Key, Digest) {
-    let mut writer = store.writer(Uuid::new_v4()).await.unwrap();
+    let mut writer = store.writer(fresh(store).await).await.unwrap();
     let appended =
         writer.append(UploadState::new(Algorithm::Sha256), body(bytes, 70_000), None).await.unwrap();
     let digest = writer.digest(&appended.state, Algorithm::Sha256).await.unwrap();
@@ -157,7 +180,7 @@ async fn content_comes_back_at_every_size(bed: Bed) {
 async fn an_upload_goes_on_in_pieces_through_other_handles(bed: Bed) {
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
         let bytes = content(700 * KIB + 3, 2);
-        let id = Uuid::new_v4();
+        let id = fresh(&bed).await;
         let mut kept = UploadState::new(algorithm).to_bytes();
         for piece in [0..1, 1..1, 1..300_001, 300_001..bytes.len()] {
             let state = UploadState::from_bytes(&kept).unwrap();
@@ -185,7 +208,7 @@ async fn an_upload_goes_on_in_pieces_through_other_handles(bed: Bed) {
 }
 
 async fn unrecorded_bytes_are_cut_off(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let first = append(&bed, id, UploadState::new(Algorithm::Sha256), &content(1000, 3)).await.unwrap().state;
     // A request whose new state was never recorded: its process died, say.
     append(&bed, id, first.clone(), &content(5000, 4)).await.unwrap();
@@ -211,7 +234,7 @@ async fn unrecorded_bytes_are_cut_off(bed: Bed) {
 }
 
 async fn an_offset_that_was_never_reached_is_lost(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let state = append(&bed, id, UploadState::new(Algorithm::Sha256), &content(1000, 7)).await.unwrap().state;
     bed.discard(id, Some(&state)).await.unwrap();
     let mut writer = bed.writer(id).await.unwrap();
@@ -227,7 +250,7 @@ async fn an_offset_that_was_never_reached_is_lost(bed: Bed) {
 
 async fn what_arrived_before_a_break_is_kept(bed: Bed) {
     let bytes = content(600 * KIB, 9);
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let mut writer = bed.writer(id).await.unwrap();
     let broken =
         body(&bytes.slice(..400_000), 30_000).chain(stream::iter([Err(io::Error::other("the line broke"))]));
@@ -241,7 +264,7 @@ async fn what_arrived_before_a_break_is_kept(bed: Bed) {
 async fn a_limit_ends_the_reading(bed: Bed) {
     let bytes = content(300 * KIB, 10);
     for (limit, over) in [(0, true), (1, true), (299 * KIB, true), (300 * KIB, false), (301 * KIB, false)] {
-        let mut writer = bed.writer(Uuid::new_v4()).await.unwrap();
+        let mut writer = bed.writer(fresh(&bed).await).await.unwrap();
         let mut taken = 0;
         let counted = body(&bytes, 1000).inspect(|_| taken += 1);
         let appended =
@@ -255,7 +278,7 @@ async fn a_limit_ends_the_reading(bed: Bed) {
 }
 
 async fn a_rewind_takes_back(bed: Bed) {
-    let mut writer = bed.writer(Uuid::new_v4()).await.unwrap();
+    let mut writer = bed.writer(fresh(&bed).await).await.unwrap();
     let first = writer
         .append(UploadState::new(Algorithm::Sha256), body(&content(100, 11), 10), None)
         .await
@@ -271,13 +294,13 @@ async fn a_rewind_takes_back(bed: Bed) {
 }
 
 async fn one_writer_at_a_time(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let mut first = bed.writer(id).await.unwrap();
     let waiting = tokio::spawn({
         let store = bed.reopened();
         async move { store.writer(id).await.map(|_| Instant::now()) }
     });
-    let other = bed.writer(Uuid::new_v4()).await;
+    let other = bed.writer(fresh(&bed).await).await;
     assert!(other.is_ok(), "another upload is free");
     first.append(UploadState::new(Algorithm::Sha256), body(&content(10, 13), 10), None).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -289,7 +312,7 @@ async fn one_writer_at_a_time(bed: Bed) {
 }
 
 async fn a_writer_that_is_not_given_back_makes_others_fail(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let _first = bed.writer(id).await.unwrap();
     let started = Instant::now();
     assert!(matches!(bed.writer(id).await, Err(Error::Busy)));
@@ -298,7 +321,7 @@ async fn a_writer_that_is_not_given_back_makes_others_fail(bed: Bed) {
 
 /// CT-12: whatever two requests on one session do, the bytes never mix.
 async fn concurrent_appends_never_mix(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let row = std::sync::Arc::new(std::sync::Mutex::new(UploadState::new(Algorithm::Sha256).to_bytes()));
     let requests = (0..8_u64).map(|number| {
         let (store, row) = (bed.reopened(), row.clone());
@@ -333,7 +356,7 @@ async fn concurrent_appends_never_mix(bed: Bed) {
 }
 
 async fn an_append_dropped_half_way_changes_nothing_that_counts(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let first =
         append(&bed, id, UploadState::new(Algorithm::Sha256), &content(1000, 14)).await.unwrap().state;
     let mut writer = bed.writer(id).await.unwrap();
@@ -354,7 +377,7 @@ async fn an_append_dropped_half_way_changes_nothing_that_counts(bed: Bed) {
 }
 
 async fn a_finished_upload_is_gone_and_keys_are_never_used_twice(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let mut keys = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let mut writer = bed.writer(id).await.unwrap();
@@ -371,13 +394,13 @@ async fn a_finished_upload_is_gone_and_keys_are_never_used_twice(bed: Bed) {
 }
 
 async fn publishing_needs_a_settled_size(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     append(&bed, id, UploadState::new(Algorithm::Sha256), &content(10, 17)).await.unwrap();
     assert!(bed.writer(id).await.unwrap().publish().await.is_err());
 }
 
 async fn a_discarded_upload_cannot_be_published(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     let mut writer = bed.writer(id).await.unwrap();
     let begun = UploadState::new(Algorithm::Sha256);
     let state = writer.append(begun, body(&content(10, 18), 10), None).await.unwrap().state;
@@ -467,7 +490,7 @@ async fn deleting_and_discarding_twice_is_fine(bed: Bed) {
     let (second, digest) = put(&bed, &content(10, 25)).await;
     for _ in 0..2 {
         bed.delete(std::slice::from_ref(&first)).await.unwrap();
-        bed.discard(Uuid::new_v4(), None).await.unwrap();
+        bed.discard(fresh(&bed).await, None).await.unwrap();
     }
     assert_eq!(get(&bed, &second, &digest, 10, 0..10).await, content(10, 25), "the other one stays");
     bed.delete(&[first, second.clone()]).await.unwrap();
@@ -475,7 +498,7 @@ async fn deleting_and_discarding_twice_is_fine(bed: Bed) {
 }
 
 async fn nothing_is_left_behind(bed: Bed) {
-    let id = Uuid::new_v4();
+    let id = fresh(&bed).await;
     drop(bed.writer(id).await.unwrap());
     assert!(bed.files().is_empty(), "an upload that was only looked at");
     append(&bed, id, UploadState::new(Algorithm::Sha256), &Bytes::new()).await.unwrap();
@@ -492,7 +515,7 @@ async fn nothing_is_left_behind(bed: Bed) {
 async fn a_publish_that_nobody_waits_for_leaves_nothing(bed: Bed) {
     let mut keys = 0;
     for pause_us in 0..30 {
-        let mut writer = bed.writer(Uuid::new_v4()).await.unwrap();
+        let mut writer = bed.writer(fresh(&bed).await).await.unwrap();
         writer.append(UploadState::new(Algorithm::Sha256), body(&content(10, 28), 10), None).await.unwrap();
         let publish = tokio::time::timeout(Duration::from_micros(pause_us * 50), writer.publish());
         keys += usize::from(publish.await.is_ok());
@@ -502,7 +525,7 @@ async fn a_publish_that_nobody_waits_for_leaves_nothing(bed: Bed) {
 }
 
 async fn foreign_keys_are_refused(bed: Bed) {
-    for text in ["", "b/3f/../../etc/passwd", "/etc/passwd", "b/3f/3f"] {
+    for text in ["", "b/3f/../../etc/passwd", "/etc/passwd", "b/3f/3f", "b.00000000/3f/3f", "b.../3f/3f"] {
         let key = Key::from_stored(text.to_owned());
         let digest = Digest::of(Algorithm::Sha256, b"");
         assert!(!matches!(bed.stat(&key).await, Ok(Some(_))), "{text}");
@@ -515,7 +538,7 @@ async fn an_append_is_a_future_that_can_move_between_threads(bed: Bed) {
     fn can_move<T: Send>(future: T) -> T {
         future
     }
-    let mut writer = bed.writer(Uuid::new_v4()).await.unwrap();
+    let mut writer = bed.writer(fresh(&bed).await).await.unwrap();
     can_move(writer.append(UploadState::new(Algorithm::Sha256), body(&content(10, 29), 10), None))
         .await
         .unwrap();
@@ -542,6 +565,7 @@ macro_rules! suite {
     ($($case:ident),* $(,)?) => {
         suite!(memory: $($case),*);
         suite!(filesystem: $($case),*);
+        suite!(roots: $($case),*);
         suite!(s3: $($case),*);
     };
 }

@@ -1,4 +1,4 @@
-//! Bytes in files below one directory:
+//! Bytes in files below one directory, a root:
 //!
 //! ```text
 //! <root>/uploads/<uuid>           an upload that is not finished
@@ -58,6 +58,12 @@ impl Filesystem {
         };
         layout.make_directories(&root)?;
         Ok(Self { layout: Arc::new(layout) })
+    }
+
+    /// Bytes that are free for this process.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let found = nix::sys::statvfs::statvfs(&self.layout.uploads)?;
+        Ok(found.blocks_available().saturating_mul(found.fragment_size()))
     }
 }
 
@@ -215,11 +221,6 @@ impl Driver for Filesystem {
             .open(&path)?;
         let tried = file.write_all_at(b"?", 0).and_then(|()| file.read_exact_at(&mut [0], 0));
         tried.and(std::fs::remove_file(&path))
-    }
-
-    fn free_bytes(&self) -> Option<u64> {
-        let found = nix::sys::statvfs::statvfs(&self.layout.uploads).ok()?;
-        Some(found.blocks_available().saturating_mul(found.fragment_size()))
     }
 }
 
@@ -399,7 +400,7 @@ fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?.sync_all()
 }
 
@@ -420,7 +421,7 @@ fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Renames without replacing.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_exclusive(from, to) {
         // Some network and overlay file systems do not know the flag. The name is 128 random bits, so looking
         // first is as good.

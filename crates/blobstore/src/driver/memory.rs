@@ -82,10 +82,6 @@ impl Driver for Memory {
     fn probe(&self) -> io::Result<()> {
         Ok(())
     }
-
-    fn free_bytes(&self) -> Option<u64> {
-        None
-    }
 }
 
 impl Staging for Claim {
