@@ -57,8 +57,8 @@ const DAMAGE_REPORTS_MAX: usize = 1024;
 pub struct Config {
     /// The directories everything is kept in, each on one file system. A single one is made when it is missing.
     pub roots: Vec<PathBuf>,
-    /// A directory with no more free bytes than this gets no new uploads.
-    pub reserve_bytes: u64,
+    /// A directory with no more free MiB than this gets no new uploads.
+    pub reserve_mib: u64,
     /// Whether bytes are made durable before a key is returned. Off only where all content may be lost.
     pub fsync: bool,
     /// Whether the first whole reading of a blob by this process checks its digest.
@@ -68,7 +68,7 @@ pub struct Config {
 impl Default for Config {
     /// No roots: who configures the store names them.
     fn default() -> Self {
-        Self { roots: Vec::new(), reserve_bytes: 0, fsync: true, verify_reads: true }
+        Self { roots: Vec::new(), reserve_mib: 0, fsync: true, verify_reads: true }
     }
 }
 

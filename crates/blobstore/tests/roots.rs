@@ -421,7 +421,7 @@ async fn below_the_reserve_a_directory_gets_no_new_uploads() {
     let key = put(&store, "before").await;
     let free: Vec<u64> = store.free().iter().map(|free| free.bytes).collect();
     assert_eq!(free.len(), 2);
-    installation.config.reserve_bytes = u64::MAX;
+    installation.config.reserve_mib = u64::MAX;
     for names in [&["one", "two"][..], &["one"]] {
         installation.configure(names);
         let store = installation.start();

@@ -72,6 +72,7 @@ impl From<blobstore::Error> for Error {
         match err {
             blobstore::Error::Full => Self::StoreFull,
             blobstore::Error::Io(source) => Self::Store(source),
+            partial @ blobstore::Error::Partial(_) => Self::Store(std::io::Error::other(partial)),
             blobstore::Error::Busy => Self::Store(std::io::Error::from(std::io::ErrorKind::WouldBlock)),
         }
     }

@@ -102,18 +102,43 @@ impl Uploads {
         if dead.is_empty() {
             return Ok(0);
         }
-        let (mut keys, mut objects) = (Vec::with_capacity(dead.len()), Vec::new());
+        let (mut removed, mut objects, mut kept) = (Vec::with_capacity(dead.len()), Vec::new(), Vec::new());
+        let mut failed = None;
         for one in dead {
             match one.key.strip_prefix(UPLOAD_PREFIX).map(Uuid::parse_str) {
-                Some(Ok(id)) => self.discard(id, one.store_state).await?,
-                _ => objects.push(Key::from_stored(one.key.clone())),
+                Some(Ok(id)) => match self.discard(id, one.store_state).await {
+                    Ok(()) => removed.push(one.key),
+                    Err(err) => {
+                        kept.push(one.key);
+                        failed = Some(err);
+                    }
+                },
+                _ => objects.push(one.key),
             }
-            keys.push(one.key);
         }
-        self.store.delete(&objects).await?;
-        sqlx::query!("delete from catalog.dead_objects where key = any($1)", &keys)
+        let keys: Vec<Key> = objects.iter().cloned().map(Key::from_stored).collect();
+        match self.store.delete(&keys).await {
+            Ok(()) => removed.append(&mut objects),
+            Err(err) => {
+                kept.append(&mut objects);
+                failed = Some(err.into());
+            }
+        }
+        sqlx::query!("delete from catalog.dead_objects where key = any($1)", &removed)
             .execute(self.database.pool())
             .await?;
-        Ok(keys.len() as u64)
+        // To the end of the list: where a part of the store is away, the rest must not wait for it.
+        sqlx::query!("update catalog.dead_objects set queued_at = now() where key = any($1)", &kept)
+            .execute(self.database.pool())
+            .await?;
+        if removed.is_empty()
+            && let Some(err) = failed
+        {
+            return Err(err);
+        }
+        if let Some(err) = failed {
+            tracing::warn!(objects = kept.len(), error = ?err, "some unreferenced bytes could not be removed yet");
+        }
+        Ok(removed.len() as u64)
     }
 }

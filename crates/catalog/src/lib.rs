@@ -24,6 +24,7 @@ mod push;
 mod referrers;
 mod repositories;
 mod sort_key;
+mod store;
 mod tags;
 mod uploads;
 
@@ -37,6 +38,7 @@ pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use referrers::{Referrer, Referrers};
 pub use repositories::{Repositories, Repository};
+pub use store::{record_store_roots, store_record};
 pub use tags::{Tag, Tags};
 pub use uploads::{Body, ChunkRange, Patience, Session, Uploads};
 

@@ -110,7 +110,7 @@ impl Uploads {
     /// Without waiting for the disk: a crash of the database can take a session that has no bytes yet, and the
     /// client begins again. Whatever is committed later, the first bytes for instance, makes it durable as well.
     pub async fn start(&self, push: &Push, algorithm: Algorithm) -> Result<Session, Error> {
-        let id = Uuid::new_v4();
+        let id = self.store.upload_id().await?;
         let state = UploadState::new(algorithm).to_bytes();
         let (actor_kind, actor_id) = actor(push);
         let opened = sqlx::query!(

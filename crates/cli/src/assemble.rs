@@ -14,6 +14,7 @@ use serve::Mount;
 use tenancy::Tenancy;
 use worker::Worker;
 
+use crate::exit::{Exit, Failure};
 use crate::role::Role;
 use crate::settings::{Driver, Settings};
 
@@ -37,12 +38,12 @@ pub struct Domains {
 }
 
 /// Connects and builds the domains. Starts no task; see [`crate::platform`].
-pub async fn domains(settings: &Settings, ground: Ground) -> anyhow::Result<Domains> {
-    let store = store(settings)?;
+pub async fn domains(settings: &Settings, ground: Ground) -> Result<Domains, Failure> {
     let database = Database::connect(&ground.database_url, &settings.database, ground.clock.clone())
         .await
         .context("the database cannot be reached")?;
-    domains_on(settings, database, store, ground.master_key, ground.clock).await
+    let store = store(settings, &database).await?;
+    Ok(domains_on(settings, database, store, ground.master_key, ground.clock).await?)
 }
 
 /// The domains over a database and a store that are there already.
@@ -72,18 +73,26 @@ pub async fn identity(
         .context("accounts and signing keys cannot be loaded")
 }
 
-fn store(settings: &Settings) -> anyhow::Result<BlobStore> {
+async fn store(settings: &Settings, database: &Database) -> Result<BlobStore, Failure> {
+    let unusable =
+        |error: blobstore::Error, what| Failure::new(Exit::Storage, anyhow::Error::new(error).context(what));
     if settings.storage.driver == Driver::S3 {
-        return BlobStore::s3(&settings.storage.s3).context("the blob store in the bucket cannot be used");
+        return BlobStore::s3(&settings.storage.s3)
+            .map_err(|error| unusable(error, "the blob store in the bucket cannot be used"));
     }
+    let remembered = || "what is known of the blob store cannot be read from the database or written to it";
+    let record = catalog::store_record(database).await.with_context(remembered)?;
     let filesystem = &settings.storage.filesystem;
     let config = blobstore::Config {
-        root: settings.blob_root(),
+        roots: settings.blob_roots(),
+        reserve_mib: filesystem.reserve_mib,
         fsync: filesystem.fsync,
         verify_reads: filesystem.verify_reads,
     };
-    BlobStore::filesystem(&config)
-        .with_context(|| format!("the blob store in {} cannot be opened", config.root.display()))
+    let store = BlobStore::filesystem(&config, &record)
+        .map_err(|error| unusable(error, "the blob store cannot be opened"))?;
+    catalog::record_store_roots(database, store.roots()).await.with_context(remembered)?;
+    Ok(store)
 }
 
 /// The services of these roles that answer HTTP. `serve` puts them in order and refuses overlaps.

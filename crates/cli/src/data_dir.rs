@@ -148,15 +148,6 @@ pub fn read_master_key(file: &Path) -> Result<Secret, Error> {
     Ok(Secret::new(key))
 }
 
-/// Makes a directory for this account only, when it is missing.
-pub fn private_directory(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(fault(path, "the directory cannot be made"))
-}
-
 /// Where the generated password of the first administrator is kept until it is changed.
 pub fn admin_password_file(data_dir: &Path) -> PathBuf {
     data_dir.join(ADMIN_PASSWORD_FILE)

@@ -87,7 +87,6 @@ async fn prepare(
     url: &str,
     owner_url: &str,
 ) -> Result<(Secret, usize), Failure> {
-    data_dir::private_directory(&settings.blob_root()).map_err(data_dir_failure)?;
     let migrated = migrate_patiently(url, owner_url).await?;
     let file = settings.master_key_file();
     let fresh = !file.exists() && is_fresh(settings, url).await?;

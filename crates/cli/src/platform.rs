@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use database::Clock;
 use nix::sys::socket::{Backlog, listen};
-use serve::{Check, Health, Metrics, Operations, Shutdown};
+use serve::{Check, Health, Metrics, Operations, Outcome, Shutdown};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -231,8 +231,13 @@ async fn gauges(domains: Domains, shutdown: CancellationToken) {
         let (in_use, idle) = domains.database.pool_status();
         metrics::gauge!("hythe_db_pool_in_use").set(in_use as f64);
         metrics::gauge!("hythe_db_pool_idle").set(idle as f64);
-        if let Some(bytes) = domains.store.free_bytes() {
-            metrics::gauge!("hythe_storage_free_bytes").set(bytes as f64);
+        let store = domains.store.clone();
+        // A disk that hangs holds up this figure and nothing else.
+        if let Ok(free) = tokio::task::spawn_blocking(move || store.free()).await {
+            for blobstore::Free { root, bytes } in free {
+                metrics::gauge!("hythe_storage_free_bytes", "root" => root.display().to_string())
+                    .set(bytes as f64);
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(GAUGES_INTERVAL) => {}
@@ -263,13 +268,15 @@ fn checks(roles: &[Role], domains: &Domains) -> Vec<Check> {
         }),
     ];
     if roles.iter().any(|role| role.uses_store()) {
-        checks.push(Check::new("storage", move || {
+        checks.push(Check::graded("storage", move || {
             let store = store.clone();
             async move {
                 match store.probe().await {
                     // Pulls go on without space; pushes say so themselves.
-                    Ok(()) | Err(blobstore::Error::Full) => Ok(()),
-                    Err(error) => Err(chain(&error)),
+                    Ok(()) | Err(blobstore::Error::Full) => Outcome::Passed,
+                    // Every process sees the same disks: nobody else could serve what this one cannot.
+                    Err(error @ blobstore::Error::Partial(_)) => Outcome::Degraded(chain(&error)),
+                    Err(error) => Outcome::Failed(chain(&error)),
                 }
             }
         }));

@@ -79,12 +79,16 @@ pub enum Driver {
     S3,
 }
 
-/// A store in a local directory.
+/// A store in local directories.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filesystem {
     /// Unset: below the data directory.
     pub root: Option<PathBuf>,
+    /// Instead of `root`, when there are several.
+    pub roots: Vec<PathBuf>,
+    /// A directory with less free space gets no new uploads.
+    pub reserve_mib: u64,
     pub fsync: bool,
     pub verify_reads: bool,
 }
@@ -98,10 +102,14 @@ pub struct Secrets {
 }
 
 impl Settings {
-    /// Where blobs are kept.
-    pub fn blob_root(&self) -> PathBuf {
-        let own = self.storage.filesystem.root.clone();
-        own.unwrap_or_else(|| self.data_dir.join("blobs"))
+    /// Where blobs are kept: one directory at least.
+    pub fn blob_roots(&self) -> Vec<PathBuf> {
+        let Filesystem { root, roots, .. } = &self.storage.filesystem;
+        match (roots.as_slice(), root) {
+            ([], Some(root)) => vec![root.clone()],
+            ([], None) => vec![self.data_dir.join("blobs")],
+            (several, _) => several.to_vec(),
+        }
     }
 
     /// Where the master key is kept.
@@ -523,6 +531,12 @@ mod tests {
             ("gateway:\n  upstreams:\n    registry: [\"https://x\"]\n", "3:5: gateway.upstreams.registry"),
             ("gateway:\n  health_path: readyz\n", "2:3: gateway.health_path"),
             ("storage:\n  s3:\n    encryption: rot13\n", "3:5: storage.s3.encryption"),
+            ("storage:\n  filesystem:\n    roots: [a]\n", "3:5: storage.filesystem.roots: \"a\" is not"),
+            ("storage:\n  filesystem:\n    roots: [/a, /a]\n", "3:5: storage.filesystem.roots: /a is named"),
+            (
+                "storage:\n  filesystem:\n    root: /a\n    roots: [/b]\n",
+                "4:5: storage.filesystem.roots: storage.filesystem.root is set too",
+            ),
         ];
         for (text, start) in cases {
             let problems = problems(text, &Environment::default());

@@ -20,7 +20,26 @@ const CACHE: Duration = Duration::from_secs(1);
 /// A check that takes longer counts as failed; an outage must show within two seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
-type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+
+/// What a check found. The texts go to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    /// Something is wrong, and sending requests elsewhere would make it worse: the process stays ready.
+    Degraded(String),
+    Failed(String),
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Degraded(_) => "degraded",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
 
 /// One thing the process cannot serve without.
 #[derive(Clone)]
@@ -36,19 +55,37 @@ impl Check {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), String>> + Send + 'static,
     {
+        Self::graded(name, move || {
+            let result = probe();
+            async move { result.await.map_or_else(Outcome::Failed, |()| Outcome::Passed) }
+        })
+    }
+
+    /// The same for something that may work in part.
+    pub fn graded<F, R>(name: &'static str, probe: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
         Self { name, probe: Arc::new(move || Box::pin(probe())) }
     }
 }
 
-/// The outcome of one round: names in the order given, and whether each passed.
+/// The outcome of one round: names in the order given, and how each went: `ok`, `degraded` or `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
-    pub checks: Vec<(&'static str, bool)>,
+    pub checks: Vec<(&'static str, &'static str)>,
 }
 
 impl Report {
     pub(crate) fn passed(&self) -> bool {
-        self.checks.iter().all(|(_, passed)| *passed)
+        self.checks.iter().all(|(_, word)| *word != "failed")
+    }
+
+    /// The worst of the words.
+    pub(crate) fn word(&self) -> &'static str {
+        let has = |wanted| self.checks.iter().any(|(_, word)| *word == wanted);
+        ["failed", "degraded"].into_iter().find(|word| has(*word)).unwrap_or("ok")
     }
 }
 
@@ -98,7 +135,7 @@ impl Health {
         let outcomes = join_all(state.checks.iter().map(|check| async {
             let outcome = match timeout(CHECK_TIMEOUT, (check.probe)()).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {} ms", CHECK_TIMEOUT.as_millis())),
+                Err(_) => Outcome::Failed(format!("no answer within {} ms", CHECK_TIMEOUT.as_millis())),
             };
             (check.name, outcome)
         }))
@@ -109,17 +146,18 @@ impl Health {
                 .last
                 .as_ref()
                 .and_then(|(_, last)| last.checks.iter().find(|(known, _)| *known == name));
-            let passed_before = before.is_none_or(|(_, passed)| *passed);
-            match outcome {
-                Err(ref error) if passed_before => {
-                    tracing::warn!(check = name, error, "check {name} fails: not ready");
+            let word_before = before.map_or("ok", |(_, word)| *word);
+            match &outcome {
+                same if same.word() == word_before => {}
+                Outcome::Passed => tracing::info!(check = name, "check {name} passes again"),
+                Outcome::Degraded(error) => {
+                    tracing::warn!(check = name, error, "check {name} finds a fault: ready, but degraded");
                 }
-                Ok(()) if !passed_before => {
-                    tracing::info!(check = name, "check {name} passes again")
+                Outcome::Failed(error) => {
+                    tracing::warn!(check = name, error, "check {name} fails: not ready")
                 }
-                _ => {}
             }
-            report.checks.push((name, outcome.is_ok()));
+            report.checks.push((name, outcome.word()));
         }
         state.last = Some((Instant::now(), report.clone()));
         report
@@ -149,16 +187,21 @@ mod tests {
                     }
                 }),
                 Check::new("storage", std::future::pending),
+                Check::graded("disks", || async { Outcome::Degraded("/mnt/b".to_owned()) }),
             ])
             .await;
         let first = health.report().await;
-        assert_eq!(first.checks, [("database", false), ("storage", false)]);
+        assert_eq!(first.checks, [("database", "failed"), ("storage", "failed"), ("disks", "degraded")]);
         assert_eq!(health.report().await, first);
         assert_eq!(runs.load(Ordering::SeqCst), 1);
         tokio::time::sleep(CACHE).await;
         let second = health.report().await;
-        assert_eq!(second.checks, [("database", true), ("storage", false)]);
+        assert_eq!(second.checks, [("database", "ok"), ("storage", "failed"), ("disks", "degraded")]);
         assert!(!second.passed());
+        assert_eq!(second.word(), "failed");
+        let degraded = Report { checks: vec![("database", "ok"), ("disks", "degraded")] };
+        assert!(degraded.passed());
+        assert_eq!(degraded.word(), "degraded");
         assert_eq!(runs.load(Ordering::SeqCst), 2);
     }
 }

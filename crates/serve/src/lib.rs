@@ -30,7 +30,7 @@ pub use admission::{Admission, Place};
 pub use answer::{ERROR_CONTENT_TYPE, error_body};
 pub use config::Config;
 pub use guard::{Guarded, Rules, Transport};
-pub use health::{Check, Health};
+pub use health::{Check, Health, Outcome};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use middleware::access::{Observation, Seen};

@@ -85,12 +85,9 @@ async fn readyz(operations: web::Data<Operations>) -> HttpResponse {
     let checks: Vec<_> = report
         .checks
         .iter()
-        .map(|(name, passed)| {
-            serde_json::json!({ "name": name, "status": if *passed { "ok" } else { "failed" } })
-        })
+        .map(|(name, word)| serde_json::json!({ "name": name, "status": word }))
         .collect();
-    let word = if report.passed() { "ok" } else { "failed" };
-    status(report.passed(), serde_json::json!({ "status": word, "checks": checks }))
+    status(report.passed(), serde_json::json!({ "status": report.word(), "checks": checks }))
 }
 
 async fn metrics(operations: web::Data<Operations>) -> HttpResponse {

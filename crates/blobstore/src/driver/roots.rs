@@ -74,7 +74,7 @@ impl Roots {
         Ok(Self {
             store: record.store,
             fsync: config.fsync,
-            reserve: config.reserve_bytes,
+            reserve: config.reserve_mib.saturating_mul(1024 * 1024),
             roots: RwLock::new(opened.roots.into_iter().map(Arc::new).collect()),
             missing: opened.missing,
             unused: opened.unused,
