@@ -4,7 +4,7 @@ behind the gateway (`--split`).
 
 Runs our own checklist, then the official suites that scripts/tools.py could build: the redesigned one with everything
 switched on, where a skipped row counts as a failure, and the older one with both orders of deletion. With `--storage s3`
-the blobs lie in a bucket of an S3 server that is started beside it. The closing line
+or `--storage minio` the blobs lie in a bucket of an S3 server that is started beside it. The closing line
 counts each run of an official suite as one; one that could not be had is counted as skipped.
 """
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import checklist  # noqa: E402
 from support.fleet import Fleet  # noqa: E402
-from support.server import MAINTAINER, S3, TOOLS, Hythe, remove, work_directory  # noqa: E402
+from support.server import MAINTAINER, STORAGES, TOOLS, Hythe, bucket_for, remove, work_directory  # noqa: E402
 
 USER = ("ci", "Harbour-Wall-7391-ci")
 SUITE_SECONDS_MAX = 600
@@ -110,13 +110,13 @@ def call(command, directory, environment):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="only the checklist's cases whose title contains this")
+    parser.add_argument("--only", help="only the checklist's cases whose title matches this")
     parser.add_argument("--split", action="store_true", help="one process per role, behind the gateway")
-    parser.add_argument("--storage", choices=("filesystem", "s3"), default="filesystem")
+    parser.add_argument("--storage", choices=STORAGES, default="filesystem")
     arguments = parser.parse_args()
     directory = work_directory("conformance")
     passed = failed = skipped = 0
-    bucket = S3(directory) if arguments.storage == "s3" else None
+    bucket = bucket_for(arguments.storage, directory)
     server = None
     try:
         layout = Fleet if arguments.split else Hythe
@@ -161,7 +161,7 @@ def main():
         if server:
             server.kill()
         if bucket:
-            bucket.process.kill()
+            bucket.kill()
     if not failed:
         remove(directory)
     closing = f"conformance: {passed} passed, {failed} failed"

@@ -2,12 +2,16 @@
 """Real clients against a fresh `hythe serve`: Docker, containerd, podman, skopeo, buildah, crane, oras, helm,
 regctl, cosign, notation, a Python script, a line that breaks, and a second registry that trusts Hythe's tokens.
 
+With `--storage s3` the blobs lie in a bucket of an S3 server that is started beside it, and `--redirect` sends clients
+there for them.
+
 Everything runs on 127.0.0.1 in a temporary directory and is stopped by its own process id. Needs root, because of the
 Docker engine.
 """
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -22,7 +26,7 @@ import docker_cases  # noqa: E402
 import resilience  # noqa: E402
 import signing  # noqa: E402
 from support.docker import Engine  # noqa: E402
-from support.server import PATH, Hythe, remove, work_directory  # noqa: E402
+from support.server import PATH, STORAGES, Hythe, bucket_for, remove, work_directory  # noqa: E402
 from world import World  # noqa: E402
 
 PROGRAMS = "dockerd docker containerd ctr podman skopeo buildah docker-registry".split()
@@ -41,7 +45,9 @@ SUITES = [
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="only the cases whose title contains this")
+    parser.add_argument("--only", help="only the cases whose title matches this regular expression")
+    parser.add_argument("--storage", choices=STORAGES, default="filesystem")
+    parser.add_argument("--redirect", action="store_true", help="send clients to the bucket for blobs")
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -52,13 +58,19 @@ def main():
 
     directory = work_directory("e2e")
     passed = failed = 0
+    if arguments.redirect and arguments.storage == "filesystem":
+        parser.error("--redirect needs a bucket: add --storage s3")
     server = engine = None
+    bucket = bucket_for(arguments.storage, directory)
+    settings = dict(bucket.settings) if bucket else {}
+    if arguments.redirect:
+        settings["HYTHE_STORAGE__S3__REDIRECT"] = "true"
     try:
-        server = Hythe(directory)
+        server = Hythe(directory, settings)
         engine = Engine(directory / "engine")
         world = World(directory, server, engine)
         for suite in SUITES:
-            chosen = [case for case in suite.cases if not arguments.only or arguments.only in case[0]]
+            chosen = [case for case in suite.cases if not arguments.only or re.search(arguments.only, case[0])]
             if not chosen:
                 continue
             print(f"\n{suite.name}")
@@ -72,6 +84,8 @@ def main():
             engine.stop()
         if server:
             server.process.kill()
+        if bucket:
+            bucket.kill()
     if not failed and not arguments.keep:
         remove(directory)
     print(f"e2e: {passed} passed, {failed} failed")

@@ -102,29 +102,68 @@ class Process:
         return "\n".join(self.text().splitlines()[-lines:])
 
 
-class S3:
-    """s3s-fs with one bucket. `settings` make Hythe keep its blobs there."""
+class Bucket:
+    """An S3 server with one bucket. `settings` make Hythe keep its blobs there."""
 
-    def __init__(self, directory):
-        program = TOOLS / "s3s-fs"
-        if not program.exists():
-            sys.exit(f"error: {program} is missing; run: scripts/setup.sh test")
-        data = directory / "s3"
+    KEYS = ("hythe-test", "hythe-test-secret")
+
+    def __init__(self, program, command, data, port, env=None):
+        if not (TOOLS / program).exists():
+            sys.exit(f"error: {TOOLS / program} is missing; run: scripts/setup.sh {'test' if program == 's3s-fs' else 'soak'}")
+        # A directory is a bucket, for both.
         (data / "blobs").mkdir(parents=True)
-        port = free_port()
-        keys = ["--access-key", "hythe-test", "--secret-key", "hythe-test-secret"]
-        command = [program, "--host", "127.0.0.1", "--port", port, *keys, data]
-        self.process = Process(command, directory / "s3.log")
-        self.process.wait_for(lambda: answers(port), "s3s-fs")
+        self.process = Process([TOOLS / program, *command], data.parent / "s3.log", env=env)
+        self.process.wait_for(lambda: answers(port), program)
         prefix = "HYTHE_STORAGE__"
         self.settings = {
             f"{prefix}DRIVER": "s3",
             f"{prefix}S3__BUCKET": "blobs",
             f"{prefix}S3__ENDPOINT": f"http://127.0.0.1:{port}",
-            f"{prefix}S3__ACCESS_KEY": keys[1],
-            f"{prefix}S3__SECRET_KEY": keys[3],
+            f"{prefix}S3__ACCESS_KEY": self.KEYS[0],
+            f"{prefix}S3__SECRET_KEY": self.KEYS[1],
             f"{prefix}S3__PATH_STYLE": "true",
         }
+
+    def kill(self):
+        self.process.kill()
+
+
+class S3(Bucket):
+    """s3s-fs: small, and lenient."""
+
+    def __init__(self, directory):
+        port, data = free_port(), directory / "s3"
+        keys = ["--access-key", self.KEYS[0], "--secret-key", self.KEYS[1]]
+        super().__init__("s3s-fs", ["--host", "127.0.0.1", "--port", port, *keys, data], data, port)
+
+
+class Minio(Bucket):
+    """MinIO: what many run, and strict. It encrypts when asked to, with a key of its own, and takes the bucket's name
+    from the host name too."""
+
+    def __init__(self, directory):
+        port, data = free_port(), directory / "minio"
+        env = {
+            "PATH": PATH,
+            "HOME": str(directory),
+            "MINIO_ROOT_USER": self.KEYS[0],
+            "MINIO_ROOT_PASSWORD": self.KEYS[1],
+            "MINIO_KMS_SECRET_KEY": "hythe:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+            "MINIO_DOMAIN": "localhost",
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+            "MINIO_CI_CD": "1",
+        }
+        command = ["server", "--quiet", "--address", f"127.0.0.1:{port}", data]
+        super().__init__("minio", command, data, port, env)
+
+
+STORAGES = ("filesystem", "s3", "minio")
+
+
+def bucket_for(storage, directory):
+    """The server that this kind of storage needs, if it needs one."""
+    return {"filesystem": lambda _: None, "s3": S3, "minio": Minio}[storage](directory)
 
 
 def answers(port):
