@@ -138,10 +138,10 @@ class S3(Bucket):
 
 
 class Minio(Bucket):
-    """MinIO: what many run, and strict. It encrypts when asked to, with a key of its own, and takes the bucket's name
-    from the host name too."""
+    """MinIO: what many run, and strict. It encrypts when asked to, with a key of its own. With `hosted` the bucket is
+    named in the host name, blobs.localhost, and all objects are encrypted."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, hosted=False):
         port, data = free_port(), directory / "minio"
         env = {
             "PATH": PATH,
@@ -156,14 +156,30 @@ class Minio(Bucket):
         }
         command = ["server", "--quiet", "--address", f"127.0.0.1:{port}", data]
         super().__init__("minio", command, data, port, env)
+        if hosted:
+            prefix = "HYTHE_STORAGE__S3__"
+            self.settings |= {
+                f"{prefix}PATH_STYLE": "false",
+                f"{prefix}ENDPOINT": f"http://localhost:{port}",
+                f"{prefix}ENCRYPTION": "aws:kms",
+                f"{prefix}KMS_KEY_ID": "hythe",
+                # Not every system resolves names below localhost. A proxy is asked for them, which is MinIO itself.
+                "http_proxy": f"http://127.0.0.1:{port}",
+            }
 
 
-STORAGES = ("filesystem", "s3", "minio")
+STORAGES = ("filesystem", "s3", "minio", "minio-hosted")
 
 
 def bucket_for(storage, directory):
     """The server that this kind of storage needs, if it needs one."""
-    return {"filesystem": lambda _: None, "s3": S3, "minio": Minio}[storage](directory)
+    kinds = {
+        "filesystem": lambda _: None,
+        "s3": S3,
+        "minio": Minio,
+        "minio-hosted": lambda place: Minio(place, hosted=True),
+    }
+    return kinds[storage](directory)
 
 
 def answers(port):

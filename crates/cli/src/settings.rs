@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(settings.http.addr, "0.0.0.0:8080");
         assert_eq!(settings.http.ops_addr, "127.0.0.1:9090");
         assert_eq!(settings.database.url, None);
-        assert_eq!(settings.blob_root(), settings.data_dir.join("blobs"));
+        assert_eq!(settings.blob_roots(), [settings.data_dir.join("blobs")]);
     }
 
     /// The keys a typed section knows, as its refusal of an unknown one lists them.

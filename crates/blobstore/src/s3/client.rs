@@ -39,7 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Requests of one bulk removal under way at once.
 const DELETES_AT_ONCE: usize = 16;
 
-/// How long one request may take, and how long it is repeated.
+/// How long one request may take, and how long it is repeated: at least once, unless there is no time at all.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     each: Duration,
@@ -300,17 +300,26 @@ where
 {
     let deadline = Instant::now() + limits.total;
     let mut pause = FIRST_PAUSE;
+    let (mut tries, mut refused) = (0, false);
     loop {
         let failed = match tokio::time::timeout(limits.each, request()).await {
             Ok(Ok(done)) => return Ok(Some(done)),
             Ok(Err(object_store::Error::NotFound { .. })) => return Ok(None),
+            // A service says so of a clock that is wrong too. Signed anew the request may be fine, as after a machine
+            // slept between signing and sending, so it gets one more chance.
+            Ok(Err(err @ object_store::Error::PermissionDenied { .. })) if !refused => {
+                refused = true;
+                fault(err)
+            }
             Ok(Err(err)) if !matches!(err, object_store::Error::Generic { .. }) => return Err(fault(err)),
             Ok(Err(err)) => fault(err),
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "the S3 service did not answer in time"),
         };
         // Spread, so that those who failed together do not come back together.
         let wait = pause.mul_f64(0.5 + rand::random::<f64>());
-        if Instant::now() + wait >= deadline {
+        // A request that was never answered may have used up all the time.
+        tries += 1;
+        if Instant::now() + wait >= deadline && (tries > 1 || limits.total.is_zero()) {
             return Err(failed);
         }
         metrics::counter!("hythe_storage_retries_total").increment(1);
@@ -327,7 +336,18 @@ pub(super) fn fault(err: object_store::Error) -> io::Error {
         }
         _ => io::ErrorKind::Other,
     };
+    if is_skewed(&err) {
+        return io::Error::new(
+            kind,
+            "the S3 service refuses requests because its clock and this machine's differ",
+        );
+    }
     io::Error::new(kind, err)
+}
+
+/// Whether the clocks differ too much for the service.
+fn is_skewed(err: &object_store::Error) -> bool {
+    matches!(err, object_store::Error::PermissionDenied { source, .. } if source.to_string().contains("RequestTimeTooSkewed"))
 }
 
 fn bucket_gone() -> io::Error {
