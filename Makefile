@@ -48,11 +48,20 @@ compose: setup build ## docker-compose.yml on a real Docker engine (needs root, 
 	@scripts/setup.sh compose
 	@tests/compose/run.py
 
-soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
+soak: setup build ## kills, fuzzing, a layer of 5 GiB, S3 on bad days and on MinIO, full disks (7 GiB below /tmp, root)
 	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
 	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
 	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
 	@tests/soak/large_layer.py
+	@scripts/setup.sh soak
+	@HYTHE_R09_UPLOADS=1000 cargo test --locked --package hythe-blobstore --test faults -- --nocapture
+	@HYTHE_S3_SERVER=minio cargo test --locked --package hythe-blobstore --test suite --test minio -- --include-ignored \
+	  --test-threads 3 s3:: encryption
+	@tests/conformance/run.py --storage minio
+	@tests/conformance/run.py --storage minio-hosted --only '^blobs'
+	@tests/e2e/run.py --storage s3
+	@tests/e2e/run.py --storage minio --redirect --only '^(docker|crane|podman)'
+	@tests/soak/disks.py
 
 bench: ## Hythe beside Debian's docker-registry, measured (QUICK=1, FULL=1, BENCH_DIR=); see docs/PERFORMANCE.md
 	@exec scripts/bench.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing that is there: `setup.sh run` for building and running Hythe, `setup.sh bench`
 # for the registry it is measured beside as well, `setup.sh test` for that and the clients that the tests drive,
-# `setup.sh compose` for `make compose`. Silent when there is nothing to do.
+# `setup.sh soak` for that and what `make soak` needs, `setup.sh compose` for `make compose`. Silent when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -61,9 +61,9 @@ check_rust() {
 case "${1:-}" in
   run) needs=$RUN_NEEDS ;;
   bench) needs=$RUN_NEEDS$BENCH_NEEDS ;;
-  test) needs=$RUN_NEEDS$BENCH_NEEDS$TEST_NEEDS ;;
+  test | soak) needs=$RUN_NEEDS$BENCH_NEEDS$TEST_NEEDS ;;
   compose) needs=$COMPOSE_NEEDS ;;
-  *) die "usage: setup.sh run|bench|test|compose" ;;
+  *) die "usage: setup.sh run|bench|test|soak|compose" ;;
 esac
 
 packages=$(missing "$needs")
@@ -72,6 +72,7 @@ packages=$(missing "$needs")
 packages=$(missing "$needs")
 [ -z "$packages" ] || die "still missing after the installation: $packages"
 check_rust
-if [ "$1" = test ]; then
-  /usr/bin/python3 scripts/tools.py
-fi
+case "$1" in
+  test) /usr/bin/python3 scripts/tools.py ;;
+  soak) /usr/bin/python3 scripts/tools.py soak ;;
+esac

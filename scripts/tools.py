@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Builds the tools of tests/tools.toml into .cache/tools/bin.
+"""Builds the tools of tests/tools.toml into .cache/tools/bin: those without a set, and those of the sets that are named
+as arguments.
 
 Each is built with the lock file that it was released with: a Go tool inside its own module, a Rust one by `cargo
 install`. A tool whose pinned version is already there is left alone. A missing tool is an error, unless it is marked
@@ -99,7 +100,10 @@ def main():
             install(name, tool)
             stamp.write_text(tool["version"])
     go = None
+    sets = {None, *sys.argv[1:]}
     for name, tool in pinned["tool"].items():
+        if tool.get("set") not in sets:
+            continue
         stamp = CACHE / f"{name}.version"
         note = CACHE / f"{name}.missing"
         if stamp.exists() and stamp.read_text() == tool["version"] and (BIN / name).exists():
