@@ -42,6 +42,9 @@ SUITES = [
     resilience.suite,
 ]
 
+# What these look at is how the bytes pass through Hythe, which redirects are there to avoid.
+THROUGH_HYTHE = re.compile("a connection that breaks off|podman push as zstd:chunked|regctl sends a blob|a PATCH cut")
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,6 +73,8 @@ def main():
         engine = Engine(directory / "engine")
         world = World(directory, server, engine)
         for suite in SUITES:
+            if arguments.redirect:
+                suite.cases = [case for case in suite.cases if not THROUGH_HYTHE.search(case[0])]
             chosen = [case for case in suite.cases if not arguments.only or re.search(arguments.only, case[0])]
             if not chosen:
                 continue

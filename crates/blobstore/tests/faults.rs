@@ -142,6 +142,7 @@ fn bad_day(proxy: &Proxy, silence: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "tests have no settings")]
 async fn r_09_a_service_that_fails_all_day_loses_nothing() {
     let uploads = std::env::var("HYTHE_R09_UPLOADS").map_or(40, |count| count.parse().unwrap());
     let server = S3Server::start();

@@ -23,6 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[expect(clippy::disallowed_methods, reason = "tests have no settings")]
     pub fn of_environment() -> Self {
         match std::env::var("HYTHE_S3_SERVER").as_deref() {
             Ok("minio") => Self::Minio,
