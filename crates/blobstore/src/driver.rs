@@ -31,6 +31,11 @@ pub struct Free {
 pub(crate) trait Driver: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
+    /// An id as from [`Driver::upload_id`], if one is known without blocking.
+    fn known_upload_id(&self) -> Option<Uuid> {
+        None
+    }
+
     /// An id for an upload that is to begin, which says where its bytes will be.
     fn upload_id(&self) -> io::Result<Uuid> {
         Ok(Uuid::new_v4())

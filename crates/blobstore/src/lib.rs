@@ -155,7 +155,10 @@ impl BlobStore {
     /// place has room.
     pub async fn upload_id(&self) -> Result<Uuid, Error> {
         match &self.inner.backend {
-            Backend::Local(_) => self.call("place", |driver| driver.upload_id()).await,
+            Backend::Local(driver) => match driver.known_upload_id() {
+                Some(id) => Ok(id),
+                None => self.call("place", |driver| driver.upload_id()).await,
+            },
             Backend::S3(_) => Ok(Uuid::new_v4()),
         }
     }

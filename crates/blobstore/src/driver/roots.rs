@@ -160,18 +160,22 @@ impl Roots {
         self.missing.iter().filter(|missing| !back(missing)).collect()
     }
 
-    /// Where new uploads may go: directories that work and have about as much room as the roomiest.
-    fn choose(&self) -> io::Result<Vec<RootId>> {
+    /// Where new uploads may go, as far as that is known without a look at the disks.
+    fn chosen(&self) -> Option<Vec<RootId>> {
         let roots = self.in_use();
         if let ([only], 0) = (roots.as_slice(), self.reserve) {
-            return Ok(vec![only.identity.root]);
+            return Some(vec![only.identity.root]);
+        }
+        let last = self.choice.read().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|choice| choice.made.elapsed() < CHOICE_AGE).map(|choice| choice.among.clone())
+    }
+
+    /// Where new uploads may go: directories that work and have about as much room as the roomiest.
+    fn choose(&self) -> io::Result<Vec<RootId>> {
+        if let Some(chosen) = self.chosen() {
+            return Ok(chosen);
         }
         let last = self.choice.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(choice) = &last
-            && choice.made.elapsed() < CHOICE_AGE
-        {
-            return Ok(choice.among.clone());
-        }
         let _choosing = match (self.choosing.try_lock(), last) {
             // Somebody is looking. What was right some seconds ago will do meanwhile.
             (Err(TryLockError::WouldBlock), Some(choice)) => return Ok(choice.among),
@@ -300,6 +304,10 @@ impl Driver for Roots {
         "filesystem"
     }
 
+    fn known_upload_id(&self) -> Option<Uuid> {
+        self.chosen()?.choose(&mut rand::rng()).map(|root| root.upload_id())
+    }
+
     fn upload_id(&self) -> io::Result<Uuid> {
         let among = self.choose()?;
         let root = among.choose(&mut rand::rng()).ok_or(Errno::ENOSPC)?;
@@ -413,6 +421,10 @@ impl Staging for Placed {
 
     fn key(&self) -> Key {
         self.staging.key().in_root(self.root.identity.root)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.noted(self.staging.flush())
     }
 
     fn publish(&self, key: &Key) -> io::Result<()> {
