@@ -56,6 +56,24 @@ pub enum MigrationError {
         /// Number of the migration.
         version: i64,
     },
+    /// The schema is older than this binary needs, and this account may not change it.
+    #[error("the database lacks {missing} of this program's migrations")]
+    Behind {
+        /// How many.
+        missing: usize,
+    },
+    /// The schema is there, and the account may not use all of it.
+    #[error("the account {role} lacks rights that `hythe migrate` gives to the account of running processes")]
+    NoRights {
+        /// Name of the account.
+        role: String,
+    },
+    /// Rights cannot be given to an account that does not exist.
+    #[error("PostgreSQL has no account {role}; create it first (create role {role} login password '...')")]
+    NoSuchRole {
+        /// Name of the account.
+        role: String,
+    },
     /// Another process has been migrating for longer than anybody should wait.
     #[error("another process has held the migration lock for {waited_seconds} seconds; see what it is doing")]
     Busy {
@@ -81,6 +99,11 @@ impl Error {
     /// includes a transaction that kept losing after its retries.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Retry(_))
+    }
+
+    /// True when somebody else has to bring the schema to this binary's version first: come again later.
+    pub fn awaits_migration(&self) -> bool {
+        matches!(self, Self::Migration(MigrationError::Behind { .. } | MigrationError::NoRights { .. }))
     }
 
     /// The constraint that refused the row, if one did.
