@@ -129,7 +129,9 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed => return Self::Unavailable(err),
+            | sqlx::Error::BeginFailed
+            // An answer that is none: how a line that breaks while a session is being opened shows.
+            | sqlx::Error::Protocol(_) => return Self::Unavailable(err),
             _ => return Self::Other(err),
         };
         let constraint = || answer.constraint().unwrap_or_default().to_owned();
@@ -181,6 +183,7 @@ mod tests {
         let reset = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         assert!(Error::from(reset).is_unavailable());
         assert!(Error::from(sqlx::Error::PoolTimedOut).is_unavailable());
+        assert!(Error::from(sqlx::Error::Protocol("unexpected response: 0x00".to_owned())).is_unavailable());
         assert!(!Error::from(sqlx::Error::RowNotFound).is_unavailable());
     }
 }
