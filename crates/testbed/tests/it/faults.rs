@@ -76,26 +76,26 @@ async fn r_28_a_slow_line_to_the_database_makes_no_request_hang() {
         delay: Duration::from_millis(delay),
         jitter: Duration::from_millis(jitter),
     };
-    world.under("100 ms", line(25, 50), Duration::from_secs(4)).await;
-    world.under("two seconds", line(750, 500), Duration::from_secs(10)).await;
+    world.under("100 ms", line(25, 50), Duration::from_secs(3)).await;
+    world.under("two seconds", line(750, 500), Duration::from_secs(8)).await;
     world.load.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_r_11_a_line_that_breaks_anywhere_costs_no_promise() {
     let world = World::new().await;
-    world.under("resets", Line::Reset(0..=20_000), Duration::from_secs(5)).await;
-    world.under("resets of new connections", Line::Reset(0..=1000), Duration::from_secs(3)).await;
-    world.under("truncation", Line::Truncated(0..=20_000), Duration::from_secs(5)).await;
+    world.under("resets", Line::Reset(0..=20_000), Duration::from_secs(3)).await;
+    world.under("resets of new connections", Line::Reset(0..=1000), Duration::from_secs(2)).await;
+    world.under("truncation", Line::Truncated(0..=20_000), Duration::from_secs(3)).await;
     world.load.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_a_line_that_swallows_everything_makes_no_request_hang() {
     let world = World::new().await;
-    world.under("silence", Line::Silent, Duration::from_secs(12)).await;
-    world.under("forgotten connections", Line::Forgotten, Duration::from_secs(8)).await;
-    assert!(world.load.refusals() > 0, "for twelve seconds somebody must have been refused");
+    world.under("silence", Line::Silent, Duration::from_secs(10)).await;
+    world.under("forgotten connections", Line::Forgotten, Duration::from_secs(6)).await;
+    assert!(world.load.refusals() > 0, "for ten seconds somebody must have been refused");
     world.load.finish().await;
 }
 
