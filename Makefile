@@ -48,11 +48,12 @@ compose: setup build ## docker-compose.yml on a real Docker engine (needs root, 
 	@scripts/setup.sh compose
 	@tests/compose/run.py
 
-soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
-	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
-	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
-	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
-	@tests/soak/large_layer.py
+soak: setup build ## kills, database faults, fuzzing, a layer of 5 GiB (CRASH_ROUNDS=, FAULT_ROUNDS=, FUZZ_REQUESTS=, FUZZ_CASES=, LAYER_MIB=)
+	@HYTHE_CRASH_ROUNDS=$(or $(CRASH_ROUNDS),200) cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
+	@HYTHE_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),5) cargo test --locked --package hythe-testbed --test it faults:: -- --nocapture --test-threads=2
+	@HYTHE_FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),200000) cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
+	@PROPTEST_CASES=$(or $(FUZZ_CASES),65536) cargo test --locked --package hythe-oci --test fuzz
+	@tests/soak/large_layer.py --mebibytes $(or $(LAYER_MIB),5120)
 
 bench: ## Hythe beside Debian's docker-registry, measured (QUICK=1, FULL=1, BENCH_DIR=); see docs/PERFORMANCE.md
 	@exec scripts/bench.sh

@@ -17,6 +17,12 @@ const POOL_MAX: i64 = 10;
 /// Connections beside the pool: listeners, and one more that is being replaced.
 const SESSIONS_BESIDE: i64 = 6;
 
+/// How often each fault comes. Once is enough for `make test`; the soak sets `HYTHE_FAULT_ROUNDS`.
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is no setting of the product")]
+fn rounds() -> usize {
+    std::env::var("HYTHE_FAULT_ROUNDS").map_or(1, |text| text.parse().expect("a number of rounds"))
+}
+
 /// A platform whose line to the database is in the test's hands, and people at work on it.
 struct World {
     database: TestDatabase,
@@ -76,25 +82,31 @@ async fn r_28_a_slow_line_to_the_database_makes_no_request_hang() {
         delay: Duration::from_millis(delay),
         jitter: Duration::from_millis(jitter),
     };
-    world.under("100 ms", line(25, 50), Duration::from_secs(3)).await;
-    world.under("two seconds", line(750, 500), Duration::from_secs(8)).await;
+    for _ in 0..rounds() {
+        world.under("100 ms", line(25, 50), Duration::from_secs(3)).await;
+        world.under("two seconds", line(750, 500), Duration::from_secs(8)).await;
+    }
     world.load.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_r_11_a_line_that_breaks_anywhere_costs_no_promise() {
     let world = World::new().await;
-    world.under("resets", Line::Reset(0..=20_000), Duration::from_secs(3)).await;
-    world.under("resets of new connections", Line::Reset(0..=1000), Duration::from_secs(2)).await;
-    world.under("truncation", Line::Truncated(0..=20_000), Duration::from_secs(3)).await;
+    for _ in 0..rounds() {
+        world.under("resets", Line::Reset(0..=20_000), Duration::from_secs(3)).await;
+        world.under("resets of new connections", Line::Reset(0..=1000), Duration::from_secs(2)).await;
+        world.under("truncation", Line::Truncated(0..=20_000), Duration::from_secs(3)).await;
+    }
     world.load.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_a_line_that_swallows_everything_makes_no_request_hang() {
     let world = World::new().await;
-    world.under("silence", Line::Silent, Duration::from_secs(10)).await;
-    world.under("forgotten connections", Line::Forgotten, Duration::from_secs(6)).await;
+    for _ in 0..rounds() {
+        world.under("silence", Line::Silent, Duration::from_secs(10)).await;
+        world.under("forgotten connections", Line::Forgotten, Duration::from_secs(6)).await;
+    }
     assert!(world.load.refusals() > 0, "for ten seconds somebody must have been refused");
     world.load.finish().await;
 }
@@ -109,7 +121,7 @@ async fn r_10_a_database_that_takes_no_more_connections_makes_no_request_hang() 
         let statement = format!("alter database {name} connection limit {limit}");
         sqlx::query(AssertSqlSafe(statement)).execute(owner).await.expect("the owner may");
     };
-    for limit in [0, 2] {
+    for limit in [0, 2].repeat(rounds()) {
         world.load.calm().await;
         let (before, accepted) = (world.load.refusals(), world.relay.accepted());
         cap(limit).await;
