@@ -51,7 +51,7 @@ enum Command {
     Auth(ServeLine),
     /// Run only /api/v2.0, the REST API of projects and people.
     Projects(ServeLine),
-    /// Run only the background jobs. Answers nobody: health and metrics are on the operations address.
+    /// Run only the background jobs. Has no public address, only the one for operations.
     Worker(WorkerLine),
     /// Run the entrance in front of other roles: paths to services, without a database.
     Gateway(ServeLine),
