@@ -14,10 +14,16 @@ else
   die "neither 'docker compose' nor docker-compose is installed"
 fi
 
-# PostgreSQL wants a password from its first start on; a new one would not fit its volume later.
-if [ ! -e .env ] && [ -z "${HYTHE_DATABASE_PASSWORD:-}" ]; then
-  (umask 077 && printf 'HYTHE_DATABASE_PASSWORD=%s\n' "$(od -An -tx1 -N24 /dev/urandom | tr -d ' \n')" >.env)
-  say "wrote .env with a new password for PostgreSQL; keep it with the volumes"
+# PostgreSQL wants its passwords from its first start on; new ones would not fit its volume later.
+new_password() { od -An -tx1 -N24 /dev/urandom | tr -d ' \n'; }
+if [ ! -e .env ] && [ -z "${HYTHE_DATABASE_PASSWORD:-}${HYTHE_APP_PASSWORD:-}" ]; then
+  (umask 077 && printf 'HYTHE_DATABASE_PASSWORD=%s\nHYTHE_APP_PASSWORD=%s\n' "$(new_password)" "$(new_password)" >.env)
+  say "wrote .env with new passwords for PostgreSQL; keep it with the volumes"
+fi
+# Installations from before the services had a password of their own: their account has the owner's.
+if [ -e .env ] && grep -q '^HYTHE_DATABASE_PASSWORD=' .env && ! grep -q '^HYTHE_APP_PASSWORD=' .env; then
+  printf 'HYTHE_APP_PASSWORD=%s\n' "$(sed -n 's/^HYTHE_DATABASE_PASSWORD=//p' .env)" >>.env
+  say "the services go on with the password in .env; docs/OPERATIONS.md says how to give them one of their own"
 fi
 
 case "${1:-}" in

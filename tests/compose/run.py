@@ -92,6 +92,7 @@ class World:
             "POSTGRES_IMAGE": "postgres:local",
             "HYTHE_PORT": str(self.port),
             "HYTHE_DATABASE_PASSWORD": "Anchor-Chain-4417",
+            "HYTHE_APP_PASSWORD": "Anchor-Rope-2208",
             "HYTHE_ADMIN_PASSWORD": ADMIN[1],
             **settings,
         }
@@ -151,9 +152,26 @@ def _(world):
     world.compose("up")
     world.ready()
     services = sorted(name.split("_")[1] if "_" in name else name.split("-")[1] for name in world.names())
-    equal(services, ["auth", "gateway", "postgres", "projects", "registry", "worker"], "the services")
+    equal(services, ["auth", "gateway", "migrate", "postgres", "projects", "registry", "worker"], "the services")
     world.docker.login(world.host, *ADMIN)
     world.round_trip("first")
+
+
+@suite.case("only the one that migrates and ends knows the owner's password")
+def _(world):
+    for name in world.names():
+        described = json.loads(world.docker("inspect", name))[0]
+        knows = any("Anchor-Chain-4417" in line for line in described["Config"]["Env"])
+        equal(knows, "migrate" in name or "postgres" in name, f"{name} knows the owner's password")
+        if "migrate" in name:
+            state = (described["State"]["Status"], described["State"]["ExitCode"], described["RestartCount"])
+            equal(state, ("exited", 0, 0), "how hythe migrate ended")
+    (postgres,) = [name for name in world.names() if "postgres" in name]
+    psql = ["exec", "--env", "PGPASSWORD=Anchor-Rope-2208", postgres, "psql", "postgres://hythe_app@127.0.0.1/hythe"]
+    world.docker(*psql, "--command", "select count(*) from catalog.repositories")
+    for statement in ("drop table catalog.tags", "alter table catalog.tags add column x int", "create schema x"):
+        refused = world.docker(*psql, "--command", statement, expect=None)
+        check("permission denied" in refused or "must be owner" in refused, refused)
 
 
 @suite.case("every container can be restarted; what was pushed is there")

@@ -49,6 +49,11 @@ class Postgres:
             raise RuntimeError(f"{command[0]}: exit code {done.returncode}\n{done.stdout}")
 
 
+def surroundings():
+    """The environment without what would configure Hythe."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("HYTHE_", "REGISTRY_"))}
+
+
 class Fleet(Hythe):
     """`host` is the gateway's address."""
 
@@ -57,14 +62,16 @@ class Fleet(Hythe):
         self.processes = {}
         shared = {
             "HYTHE_DATABASE__URL": self.postgres.url,
-            "HYTHE_DATABASE__OWNER_URL": self.postgres.owner_url,
             "HYTHE_HTTP__TRUSTED_PROXIES": "127.0.0.1",
             "HYTHE_ADMIN_PASSWORD": ADMIN[1],
             **self.settings,
         }
         for name, role in ROLES.items():
             self.launch(name, role, shared)
-        addresses = {name: f"http://127.0.0.1:{self.listens(name)}" for name in ROLES}
+        # The roles have an account that may not change the schema, and wait for somebody who may.
+        self.migrate()
+        serving = [name for name in ROLES if name != "worker"]
+        addresses = {name: f"http://127.0.0.1:{self.listens(name)}" for name in serving}
         upstreams = {
             "HYTHE_GATEWAY__UPSTREAMS__REGISTRY": f"{addresses['registry-1']},{addresses['registry-2']}",
             "HYTHE_GATEWAY__UPSTREAMS__AUTH": addresses["auth"],
@@ -81,10 +88,23 @@ class Fleet(Hythe):
         self.environment = shared
 
     def launch(self, name, role, settings):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("HYTHE_", "REGISTRY_"))}
-        command = [binary(), role, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]
+        command = [binary(), role, "--data-dir", self.data, "--ops-listen", "127.0.0.1:0"]
+        if role != "worker":
+            command += ["--listen", "127.0.0.1:0"]
         log = self.directory / f"{name}.log"
-        self.processes[name] = Process(command, log, env={**environment, **settings})
+        self.processes[name] = Process(command, log, env={**surroundings(), **settings})
+
+    def migrate(self):
+        done = subprocess.run(
+            [binary(), "migrate", "--app-role", "hythe_app"],
+            env={**surroundings(), "HYTHE_DATABASE__URL": self.postgres.owner_url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"hythe migrate: exit code {done.returncode}\n{done.stdout}")
 
     def listens(self, name):
         process = self.processes[name]

@@ -4,7 +4,6 @@
 
 mod admin;
 mod config;
-mod gateway;
 mod keys;
 mod migrate;
 mod password;
@@ -52,12 +51,12 @@ enum Command {
     Auth(ServeLine),
     /// Run only /api/v2.0, the REST API of projects and people.
     Projects(ServeLine),
-    /// Run only the background jobs.
-    Worker(ServeLine),
+    /// Run only the background jobs. Has no public address, only the one for operations.
+    Worker(WorkerLine),
     /// Run the entrance in front of other roles: paths to services, without a database.
     Gateway(ServeLine),
-    /// Bring the database schema up to date and end.
-    Migrate(Common),
+    /// Bring the database schema up to date, give the serving account its rights, and end.
+    Migrate(migrate::Migrate),
     /// Look at the configuration without starting anything.
     #[command(subcommand)]
     Config(config::Config),
@@ -85,10 +84,17 @@ pub(crate) struct Common {
 #[derive(Args)]
 struct ServeLine {
     #[command(flatten)]
-    common: Common,
+    worker: WorkerLine,
     /// Public address [env: HYTHE_HTTP__ADDR] [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+}
+
+/// What a process without a public address can be told.
+#[derive(Args)]
+struct WorkerLine {
+    #[command(flatten)]
+    common: Common,
     /// Operations address [env: HYTHE_HTTP__OPS_ADDR] [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     ops_listen: Option<String>,
@@ -96,7 +102,13 @@ struct ServeLine {
 
 impl ServeLine {
     fn flags(&self) -> Flags {
-        Flags { listen: self.listen.clone(), ops_listen: self.ops_listen.clone(), ..self.common.flags() }
+        Flags { listen: self.listen.clone(), ..self.worker.flags() }
+    }
+}
+
+impl WorkerLine {
+    fn flags(&self) -> Flags {
+        Flags { ops_listen: self.ops_listen.clone(), ..self.common.flags() }
     }
 }
 
@@ -129,16 +141,13 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(line) => run_roles(line, &Role::ALL_IN_ONE),
-        Command::Registry(line) => run_roles(line, &[Role::Registry]),
-        Command::Auth(line) => run_roles(line, &[Role::Auth]),
-        Command::Projects(line) => run_roles(line, &[Role::Projects]),
-        Command::Worker(line) => run_roles(line, &[Role::Worker]),
-        Command::Gateway(line) => in_runtime(gateway::run(load(&line.flags())?)),
-        Command::Migrate(common) => {
-            let loaded = common.load()?;
-            in_runtime(migrate::run(loaded))
-        }
+        Command::Serve(line) => run_roles(&line.flags(), &Role::ALL_IN_ONE),
+        Command::Registry(line) => run_roles(&line.flags(), &[Role::Registry]),
+        Command::Auth(line) => run_roles(&line.flags(), &[Role::Auth]),
+        Command::Projects(line) => run_roles(&line.flags(), &[Role::Projects]),
+        Command::Worker(line) => run_roles(&line.flags(), &[Role::Worker]),
+        Command::Gateway(line) => in_runtime(serve::run_gateway(load(&line.flags())?)),
+        Command::Migrate(line) => in_runtime(migrate::run(line)),
         Command::Config(command) => config::run(command),
         Command::Admin(command) => in_runtime(admin::run(command)),
         Command::Keys(command) => in_runtime(keys::run(command)),
@@ -146,8 +155,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
     }
 }
 
-fn run_roles(line: ServeLine, roles: &[Role]) -> Result<Exit, Failure> {
-    let loaded = load(&line.flags())?;
+fn run_roles(flags: &Flags, roles: &[Role]) -> Result<Exit, Failure> {
+    let loaded = load(flags)?;
     in_runtime(serve::run(loaded, roles))
 }
 

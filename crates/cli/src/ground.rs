@@ -1,29 +1,30 @@
 //! Where a process finds its database and master key: a database that is configured, the embedded server of a
 //! running `hythe serve`, or the embedded server started here.
 //!
-//! Every path ends with the schema at this binary's version. Nothing here creates an installation unless it is
-//! asked to: a mistyped data directory must not look like an empty registry.
+//! Every path ends with the schema at this binary's version: brought there by this process when its account may,
+//! by another one otherwise. Nothing here creates an installation unless it is asked to: a mistyped data directory
+//! must not look like an empty registry.
 
 use std::time::Duration;
 
 use database::embedded::{self, Embedded};
-use database::{Clock, Database};
+use database::{Clock, Database, Migrate, Planned};
 use sealed::{Keyring, Secret};
 
 use crate::data_dir::{self, DataDir, read_master_key};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::settings::Settings;
 
 /// How long a database of one's own may take to appear at start-up, as in a compose file without an order.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(120);
 const DATABASE_POLL: Duration = Duration::from_secs(1);
+/// How often a process that waits says so.
+const WAITING_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A database with the current schema, and what has to be held while it is used.
 pub struct Found {
     pub url: String,
     pub master_key: Secret,
-    /// Migrations applied just now.
-    pub migrated: usize,
     held: Held,
 }
 
@@ -60,7 +61,7 @@ pub async fn take(settings: &Settings) -> Result<Found, Failure> {
     let prepared = prepare(settings, &data_dir, &url, &owner_url).await;
     let held = Held { embedded, _data_dir: Some(data_dir) };
     match prepared {
-        Ok((master_key, migrated)) => Ok(Found { url, master_key, migrated, held }),
+        Ok(master_key) => Ok(Found { url, master_key, held }),
         Err(failure) => {
             stop(held).await;
             Err(failure)
@@ -76,22 +77,22 @@ pub async fn join(settings: &Settings) -> Result<Found, Failure> {
         ));
     };
     let data_dir = DataDir::share(&settings.data_dir).map_err(data_dir_failure)?;
-    let (master_key, migrated) = prepare(settings, &data_dir, &url, &owner_url(settings, &url)).await?;
-    Ok(Found { url, master_key, migrated, held: Held { embedded: None, _data_dir: Some(data_dir) } })
+    let master_key = prepare(settings, &data_dir, &url, &owner_url(settings, &url)).await?;
+    Ok(Found { url, master_key, held: Held { embedded: None, _data_dir: Some(data_dir) } })
 }
 
-/// Brings the schema up to date and reads the master key, which a new installation gets here.
+/// Sees to the schema and reads the master key, which a new installation gets here.
 async fn prepare(
     settings: &Settings,
     data_dir: &DataDir,
     url: &str,
     owner_url: &str,
-) -> Result<(Secret, usize), Failure> {
-    let migrated = migrate_patiently(url, owner_url).await?;
+) -> Result<Secret, Failure> {
+    let wait = Duration::from_secs(settings.database.schema_wait_seconds);
+    patiently(wait, async || bring(settings, url, owner_url).await).await?;
     let file = settings.master_key_file();
     let fresh = !file.exists() && is_fresh(settings, url).await?;
-    let master_key = data_dir.master_key(&file, fresh).map_err(data_dir_failure)?;
-    Ok((master_key, migrated))
+    data_dir.master_key(&file, fresh).map_err(data_dir_failure)
 }
 
 async fn is_fresh(settings: &Settings, url: &str) -> Result<bool, Failure> {
@@ -109,19 +110,77 @@ async fn is_fresh(settings: &Settings, url: &str) -> Result<bool, Failure> {
 
 /// For commands beside or without a running `hythe serve`. Fails when there is no installation.
 pub async fn visit(settings: &Settings) -> Result<Found, Failure> {
-    let key_file = settings.master_key_file();
+    let master_key = read_master_key(&settings.master_key_file());
+    let reached = reach(settings).await?;
+    let prepared = async {
+        let master_key = master_key.map_err(data_dir_failure)?;
+        if !reached.is_running {
+            bring(settings, &reached.url, &reached.owner_url).await.map_err(schema_failure)?;
+        }
+        Ok(master_key)
+    };
+    match prepared.await {
+        Ok(master_key) => Ok(Found { url: reached.url, master_key, held: reached.held }),
+        Err(failure) => {
+            stop(reached.held).await;
+            Err(failure)
+        }
+    }
+}
+
+/// For `hythe migrate`: brings the schema up to date, whatever `database.migrate` says, and tells how many
+/// migrations that took. Needs neither master key nor blobs. Waits for a database of one's own as a start does.
+pub async fn migrate(settings: &Settings) -> Result<usize, Failure> {
+    with_database(settings, async |url, owner_url| {
+        let role = app_role(settings, url);
+        let report = database::migrate(owner_url, role.as_deref()).await?;
+        Ok(report.applied.len())
+    })
+    .await
+}
+
+/// What [`migrate`] would apply.
+pub async fn plan(settings: &Settings) -> Result<Vec<Planned>, Failure> {
+    with_database(settings, async |_, owner_url| database::plan(owner_url).await).await
+}
+
+async fn with_database<T>(
+    settings: &Settings,
+    mut work: impl AsyncFnMut(&str, &str) -> Result<T, database::Error>,
+) -> Result<T, Failure> {
+    let reached = reach(settings).await?;
+    // Nobody else will do it: what is missing now stays missing.
+    let done = patiently(Duration::ZERO, async || work(&reached.url, &reached.owner_url).await).await;
+    stop(reached.held).await;
+    done
+}
+
+/// The database of an installation that is there.
+struct Reached {
+    url: String,
+    owner_url: String,
+    /// A running process has it in hand, its schema included.
+    is_running: bool,
+    held: Held,
+}
+
+async fn reach(settings: &Settings) -> Result<Reached, Failure> {
     if let Some(url) = &settings.database.url {
-        let master_key = read_master_key(&key_file).map_err(data_dir_failure)?;
-        let migrated = migrate(url, &owner_url(settings, url)).await?;
-        return Ok(Found { url: url.clone(), master_key, migrated, held: Held::default() });
+        let (url, owner_url) = (url.clone(), owner_url(settings, url));
+        return Ok(Reached { url, owner_url, is_running: false, held: Held::default() });
     }
     if !settings.data_dir.join("postgres").exists() {
         let text = format!("there is no installation in {}", settings.data_dir.display());
         return Err(Failure::text(Exit::NotFound, text)
             .remedy("name its directory with --data-dir, or set database.url"));
     }
-    let data_dir = match DataDir::open(&settings.data_dir) {
-        Ok(data_dir) => data_dir,
+    match DataDir::open(&settings.data_dir) {
+        Ok(data_dir) => {
+            let embedded = start_embedded(settings).await?;
+            let (url, owner_url) = (embedded.url(), embedded.owner_url());
+            let held = Held { embedded: Some(embedded), _data_dir: Some(data_dir) };
+            Ok(Reached { url, owner_url, is_running: false, held })
+        }
         Err(data_dir::Error::InUse { .. }) => {
             let Some(urls) = Embedded::connect_existing(&settings.data_dir).await else {
                 return Err(Failure::text(
@@ -130,33 +189,11 @@ pub async fn visit(settings: &Settings) -> Result<Found, Failure> {
                 )
                 .remedy("wait until it has started, and run this as the same account"));
             };
-            let master_key = read_master_key(&key_file).map_err(data_dir_failure)?;
-            return Ok(Found {
-                url: urls.url,
-                master_key,
-                // The running process has seen to it.
-                migrated: 0,
-                held: Held::default(),
-            });
+            let (url, owner_url) = (urls.url, urls.owner_url);
+            Ok(Reached { url, owner_url, is_running: true, held: Held::default() })
         }
-        Err(error) => return Err(data_dir_failure(error)),
-    };
-    let master_key = read_master_key(&key_file).map_err(data_dir_failure)?;
-    let embedded = start_embedded(settings).await?;
-    let (url, owner_url) = (embedded.url(), embedded.owner_url());
-    let migrated = match migrate(&url, &owner_url).await {
-        Ok(migrated) => migrated,
-        Err(failure) => {
-            embedded.stop().await;
-            return Err(failure);
-        }
-    };
-    Ok(Found {
-        url,
-        master_key,
-        migrated,
-        held: Held { embedded: Some(embedded), _data_dir: Some(data_dir) },
-    })
+        Err(error) => Err(data_dir_failure(error)),
+    }
 }
 
 async fn start_embedded(settings: &Settings) -> Result<Embedded, Failure> {
@@ -181,34 +218,67 @@ fn owner_url(settings: &Settings, url: &str) -> String {
     own.unwrap_or_else(|| url.to_owned())
 }
 
-async fn migrate_patiently(url: &str, owner_url: &str) -> Result<usize, Failure> {
-    let begun = tokio::time::Instant::now();
-    let mut told = false;
-    loop {
-        match migrate(url, owner_url).await {
-            Err(failure) if failure.exit == Exit::Unreachable && begun.elapsed() < DATABASE_WAIT_MAX => {
-                if !told {
-                    tracing::warn!("the database does not answer yet; waiting for it");
-                    told = true;
-                }
-                tokio::time::sleep(DATABASE_POLL).await;
-            }
-            outcome => return outcome,
-        }
+/// The account that serves requests.
+fn app_role(settings: &Settings, url: &str) -> Option<String> {
+    settings.database.app_role.clone().or_else(|| role_of(url))
+}
+
+/// Brings the schema up to date if that is this process's to do; otherwise looks whether it is.
+async fn bring(settings: &Settings, url: &str, owner_url: &str) -> Result<(), database::Error> {
+    match settings.database.migrate {
+        Migrate::Auto => database::migrate(owner_url, app_role(settings, url).as_deref()).await.map(drop),
+        Migrate::Never => database::check_schema(url).await,
     }
 }
 
-/// Brings the schema up to date; tells how many migrations that took.
-async fn migrate(url: &str, owner_url: &str) -> Result<usize, Failure> {
-    let role = role_of(url);
-    match database::migrate(owner_url, role.as_deref()).await {
-        Ok(report) => Ok(report.applied.len()),
-        Err(error) => {
-            let exit = if error.is_unavailable() { Exit::Unreachable } else { Exit::Failed };
-            let error = anyhow::Error::new(error).context("the schema cannot be brought up to date");
-            Err(Failure::new(exit, error))
+/// Repeats `attempt` while the database is away, and for `schema_wait` while its schema is for others to bring.
+/// Says what it waits for.
+async fn patiently<T>(
+    schema_wait: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T, database::Error>,
+) -> Result<T, Failure> {
+    let (mut away, mut behind) = (None, None);
+    let mut told: Option<tokio::time::Instant> = None;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let now = tokio::time::Instant::now();
+        let patient = if error.is_unavailable() {
+            now - *away.get_or_insert(now) < DATABASE_WAIT_MAX
+        } else {
+            away = None;
+            error.awaits_migration() && now - *behind.get_or_insert(now) < schema_wait
+        };
+        if !patient {
+            return Err(schema_failure(error));
         }
+        if told.is_none_or(|told| now - told >= WAITING_LOG_INTERVAL) {
+            told = Some(now);
+            match error.awaits_migration() {
+                true => tracing::warn!(
+                    "waiting for the database schema, which this process does not bring up to date: run \
+                     `hythe migrate` as the account that owns the tables ({})",
+                    chain(&error)
+                ),
+                false => tracing::warn!("the database does not answer yet; waiting for it"),
+            }
+        }
+        tokio::time::sleep(DATABASE_POLL).await;
     }
+}
+
+fn schema_failure(error: database::Error) -> Failure {
+    if error.awaits_migration() {
+        let error = anyhow::Error::new(error).context("the schema is not the one this program needs");
+        return Failure::new(Exit::Failed, error).remedy(
+            "hythe migrate, with the account that owns the tables in database.owner_url; database.app_role names the \
+             account that it gives its rights to",
+        );
+    }
+    let exit = if error.is_unavailable() { Exit::Unreachable } else { Exit::Failed };
+    Failure::new(exit, anyhow::Error::new(error).context("the schema cannot be brought up to date"))
 }
 
 /// The role a URL connects as, which gets the rights of the running process. None when the URL names none.

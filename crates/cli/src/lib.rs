@@ -11,12 +11,11 @@ mod exit;
 mod first_start;
 mod gateway;
 mod ground;
-pub mod platform;
+mod platform;
+mod process;
 mod role;
 pub mod settings;
 
 pub use assemble::{Route, routes};
-pub use background::Ending;
 pub use exit::{Exit, Failure};
-pub use platform::{Listeners, Platform};
 pub use role::Role;

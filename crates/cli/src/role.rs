@@ -23,6 +23,14 @@ impl Role {
         }
     }
 
+    /// Whether it answers requests of clients.
+    pub fn is_public(self) -> bool {
+        match self {
+            Role::Registry | Role::Auth | Role::Projects => true,
+            Role::Worker => false,
+        }
+    }
+
     /// Whether it reads or writes blobs.
     pub fn uses_store(self) -> bool {
         match self {

@@ -15,6 +15,12 @@ pub struct Config {
     pub url: Option<String>,
     /// URL of the role that owns the schemas and runs migrations. Unset: the same as `url`.
     pub owner_url: Option<String>,
+    /// Whether a process migrates at its start when its account may.
+    pub migrate: Migrate,
+    /// The account that gets the rights of running processes after a migration. Unset: that of `url`.
+    pub app_role: Option<String>,
+    /// How long a process that does not migrate waits for the schema it needs, in seconds.
+    pub schema_wait_seconds: u64,
     /// Connections this process may hold. The sum over all processes stays below `max_connections`.
     pub pool_max: u32,
     /// How long a request waits for a free connection, in milliseconds. Above 4000 counts as 4000: a request
@@ -26,6 +32,17 @@ pub struct Config {
     pub lock_timeout_ms: u64,
     /// The private server of `hythe serve`.
     pub embedded: EmbeddedConfig,
+}
+
+/// Who brings the schema up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Migrate {
+    /// Every process whose account owns the schema, at its start; the others wait.
+    #[default]
+    Auto,
+    /// Only `hythe migrate`.
+    Never,
 }
 
 /// Settings of the private PostgreSQL server.
@@ -43,6 +60,10 @@ impl Default for Config {
         Self {
             url: None,
             owner_url: None,
+            migrate: Migrate::Auto,
+            app_role: None,
+            // A migration is short by rule; an operator who runs it by hand needs some minutes.
+            schema_wait_seconds: 600,
             // Two cores saturate well below this; the embedded server allows 200 connections.
             pool_max: 20,
             acquire_timeout_ms: 3000,
@@ -58,6 +79,9 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("url_set", &self.url.is_some())
             .field("owner_url_set", &self.owner_url.is_some())
+            .field("migrate", &self.migrate)
+            .field("app_role", &self.app_role)
+            .field("schema_wait_seconds", &self.schema_wait_seconds)
             .field("pool_max", &self.pool_max)
             .field("acquire_timeout_ms", &self.acquire_timeout_ms)
             .field("statement_timeout_ms", &self.statement_timeout_ms)

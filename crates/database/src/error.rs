@@ -56,6 +56,24 @@ pub enum MigrationError {
         /// Number of the migration.
         version: i64,
     },
+    /// The schema is older than this binary needs, and this account may not change it.
+    #[error("the database lacks {missing} of this program's migrations")]
+    Behind {
+        /// How many.
+        missing: usize,
+    },
+    /// The schema is there, and the account may not use all of it.
+    #[error("the account {role} lacks rights that `hythe migrate` gives to the account of running processes")]
+    NoRights {
+        /// Name of the account.
+        role: String,
+    },
+    /// Rights cannot be given to an account that does not exist.
+    #[error("PostgreSQL has no account {role}; create it first (create role {role} login password '...')")]
+    NoSuchRole {
+        /// Name of the account.
+        role: String,
+    },
     /// Another process has been migrating for longer than anybody should wait.
     #[error("another process has held the migration lock for {waited_seconds} seconds; see what it is doing")]
     Busy {
@@ -83,6 +101,11 @@ impl Error {
         matches!(self, Self::Unavailable(_) | Self::Retry(_))
     }
 
+    /// True when somebody else has to bring the schema to this binary's version first: come again later.
+    pub fn awaits_migration(&self) -> bool {
+        matches!(self, Self::Migration(MigrationError::Behind { .. } | MigrationError::NoRights { .. }))
+    }
+
     /// The constraint that refused the row, if one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {
@@ -106,7 +129,9 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed => return Self::Unavailable(err),
+            | sqlx::Error::BeginFailed
+            // An answer that is none: how a line that breaks while a session is being opened shows.
+            | sqlx::Error::Protocol(_) => return Self::Unavailable(err),
             _ => return Self::Other(err),
         };
         let constraint = || answer.constraint().unwrap_or_default().to_owned();
@@ -158,6 +183,7 @@ mod tests {
         let reset = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         assert!(Error::from(reset).is_unavailable());
         assert!(Error::from(sqlx::Error::PoolTimedOut).is_unavailable());
+        assert!(Error::from(sqlx::Error::Protocol("unexpected response: 0x00".to_owned())).is_unavailable());
         assert!(!Error::from(sqlx::Error::RowNotFound).is_unavailable());
     }
 }

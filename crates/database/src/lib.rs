@@ -17,7 +17,7 @@ mod pool;
 pub mod testing;
 
 pub use clock::Clock;
-pub use config::{Config, EmbeddedConfig};
+pub use config::{Config, EmbeddedConfig, Migrate};
 pub use error::{Error, MigrationError};
-pub use migrate::{MIGRATOR, Report, migrate};
+pub use migrate::{MIGRATOR, Planned, Report, check_schema, migrate, plan};
 pub use pool::{Database, Tx};

@@ -71,9 +71,17 @@ pub async fn database_with(config: &Config) -> TestDatabase {
     TestDatabase { database, name: DatabaseName(name), url, owner_url, owner }
 }
 
-/// An empty database without any schema, for tests of the migrations. URL of its owner.
-#[cfg(test)]
-pub(crate) async fn empty_database() -> (String, DatabaseName) {
+/// A database without any schema, for tests of the migrations. Goes when this goes.
+pub struct EmptyDatabase {
+    /// URL of the runtime role, which has no rights yet.
+    pub url: String,
+    /// URL of the owner, a superuser.
+    pub owner_url: String,
+    _name: DatabaseName,
+}
+
+/// An empty database.
+pub async fn empty_database() -> EmptyDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = server().await;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +89,8 @@ pub(crate) async fn empty_database() -> (String, DatabaseName) {
     let mut connection = server.connect().await;
     run(&mut connection, format!("create database {name}")).await;
     connection.close().await.ok();
-    (server.owner_url_of(&name), DatabaseName(name))
+    let (url, owner_url) = (server.url_of(embedded::APP, &name), server.owner_url_of(&name));
+    EmptyDatabase { url, owner_url, _name: DatabaseName(name) }
 }
 
 impl TestDatabase {

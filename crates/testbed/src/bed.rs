@@ -24,11 +24,12 @@ pub struct Options {
     environment: Vec<(String, String)>,
     role: &'static str,
     data_directory: Option<PathBuf>,
+    operations: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { environment: Vec::new(), role: "serve", data_directory: None }
+        Options { environment: Vec::new(), role: "serve", data_directory: None, operations: None }
     }
 }
 
@@ -43,6 +44,12 @@ impl Options {
     pub fn role(mut self, role: &'static str, data_directory: &Path) -> Options {
         self.role = role;
         self.data_directory = Some(data_directory.to_owned());
+        self
+    }
+
+    /// Answers for its health at this address, so that it can be asked before it says where it listens.
+    pub fn operations(mut self, address: &str) -> Options {
+        self.operations = Some(address.to_owned());
         self
     }
 }
@@ -75,6 +82,44 @@ impl Bed {
             Ok(shared) => Bed::new(shared),
             Err(err) => panic!("the server did not start: {err}"),
         }
+    }
+
+    /// A server that may have to wait for something before it serves; see [`Bed::wait_started`]. Its health is
+    /// at the address of [`Options::operations`], which has to be given.
+    pub fn begun(options: Options) -> Bed {
+        let address = options.operations.clone().expect("an address for health");
+        let (mut server, admin_password) = Shared::server_of(options);
+        server.begin(Some(&address)).unwrap_or_else(|err| panic!("{err}"));
+        server.expect_operations(address);
+        Bed::new(Arc::new(Shared { server: Mutex::new(server), admin_password }))
+    }
+
+    /// Waits until a begun server serves.
+    pub async fn wait_started(&self) {
+        let shared = self.shared.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let listening =
+            tokio::task::spawn_blocking(move || runtime.block_on(shared.server().listening())).await;
+        listening.expect("it was waited for").unwrap_or_else(|err| panic!("{err}"));
+        self.wait_ready().await.unwrap_or_else(|err| panic!("{err}"));
+    }
+
+    /// Status of one of the operations endpoints, such as `/readyz`; None when nobody answers.
+    pub async fn health(&self, path: &str) -> Option<u16> {
+        let answer = self.http.get(format!("{}{path}", self.operations_url())).send().await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
+    /// Asks the server to end, without waiting.
+    pub fn terminate(&self) {
+        self.shared.server().terminate();
+    }
+
+    /// The exit code of a server that ends by itself within `limit`.
+    pub async fn ended(&self, limit: Duration) -> Option<i32> {
+        let shared = self.shared.clone();
+        let ended = tokio::task::spawn_blocking(move || shared.server().ended(limit));
+        ended.await.expect("it was waited for")
     }
 
     /// The HTTP client is made per handle: its connections belong to the test's runtime.
@@ -232,6 +277,17 @@ impl Drop for Bed {
 
 impl Shared {
     async fn start(options: Options) -> Result<Arc<Shared>, String> {
+        let (mut server, admin_password) = Shared::server_of(options);
+        server.start().await?;
+        let http = reqwest::Client::builder().no_proxy().build().map_err(|err| err.to_string())?;
+        if let Err(err) = wait_ready(&http, &server.addresses().operations).await {
+            return Err(format!("{err}\n{}", server.log()));
+        }
+        Ok(Arc::new(Shared { server: Mutex::new(server), admin_password }))
+    }
+
+    /// A server that has not been started, and the first administrator's password.
+    fn server_of(options: Options) -> (Server, String) {
         let admin_password = random_password();
         let mut environment = vec![
             ("HYTHE_ADMIN_PASSWORD".to_owned(), admin_password.clone()),
@@ -240,13 +296,7 @@ impl Shared {
             ("HYTHE_IDENTITY__LOGIN_FAILURES_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(options.environment);
-        let mut server = Server::new(options.role, options.data_directory, environment);
-        server.start().await?;
-        let http = reqwest::Client::builder().no_proxy().build().map_err(|err| err.to_string())?;
-        if let Err(err) = wait_ready(&http, &server.addresses().operations).await {
-            return Err(format!("{err}\n{}", server.log()));
-        }
-        Ok(Arc::new(Shared { server: Mutex::new(server), admin_password }))
+        (Server::new(options.role, options.data_directory, environment), admin_password)
     }
 
     fn server(&self) -> MutexGuard<'_, Server> {

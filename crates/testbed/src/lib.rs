@@ -14,6 +14,7 @@ mod inside;
 mod oci;
 mod process;
 mod raw;
+mod relay;
 mod rest;
 mod s3;
 
@@ -24,5 +25,6 @@ pub use http::{Client, Credentials};
 pub use inside::Inside;
 pub use process::Addresses;
 pub use raw::RawAnswer;
+pub use relay::{Line, Relay};
 pub use rest::{Project, ProjectBuilder, Role};
 pub use s3::S3;

@@ -77,6 +77,7 @@ pub struct Server {
 /// Where a running server listens, as `host:port`.
 #[derive(Clone, Default)]
 pub struct Addresses {
+    /// Empty when nobody is served.
     pub public: String,
     pub operations: String,
 }
@@ -138,12 +139,20 @@ impl Server {
 
     /// Starts the server and returns when it says where it listens. Fails with the log.
     pub async fn start(&mut self) -> Result<(), String> {
+        self.begin(None)?;
+        self.listening().await
+    }
+
+    /// Starts the server and waits for nothing. `operations` is an address for health that is known beforehand.
+    pub fn begin(&mut self, operations: Option<&str>) -> Result<(), String> {
         self.starts += 1;
         let log = File::create(self.log_file()).map_err(|err| err.to_string())?;
         let errors = log.try_clone().map_err(|err| err.to_string())?;
         let mut command = self.command();
         command
-            .args([self.role, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir"])
+            .args([self.role, "--ops-listen", operations.unwrap_or("127.0.0.1:0")])
+            .args(self.has_public_address().then_some(["--listen", "127.0.0.1:0"]).into_iter().flatten())
+            .arg("--data-dir")
             .arg(&self.data_directory)
             .arg("--config")
             .arg(self.directory.path().join("hythe.yaml"))
@@ -154,12 +163,27 @@ impl Server {
         std::fs::write(self.directory.path().join("server.pid"), child.id().to_string())
             .map_err(|err| err.to_string())?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// The background jobs serve nobody.
+    fn has_public_address(&self) -> bool {
+        self.role != "worker"
+    }
+
+    /// Where health is asked for before the server says so itself.
+    pub fn expect_operations(&mut self, operations: String) {
+        self.addresses.operations = operations;
+    }
+
+    /// Waits until the server says where it listens. Fails with the log.
+    pub async fn listening(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         loop {
             let log = self.log();
-            if let (Some(public), Some(operations)) =
-                (after(&log, "listening on http://"), after(&log, "operations on http://"))
-            {
+            let public =
+                after(&log, "listening on http://").or((!self.has_public_address()).then(String::new));
+            if let (Some(public), Some(operations)) = (public, after(&log, "operations on http://")) {
                 self.addresses = Addresses { public, operations };
                 return Ok(());
             }
@@ -171,6 +195,28 @@ impl Server {
                 return Err(format!("hythe {} did not start within {START_SECONDS} s:\n{log}", self.role));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The exit code of a server that is about to end by itself; None when it does not within `limit`, or was
+    /// killed.
+    pub fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                self.child = None;
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    /// Asks the server to end, without waiting.
+    pub fn terminate(&self) {
+        if let Some(id) = self.id() {
+            // An error means that it has ended already.
+            let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM);
         }
     }
 

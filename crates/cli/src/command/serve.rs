@@ -1,5 +1,7 @@
-//! `hythe serve`, every service in one process, and `hythe registry` and its like, one service each.
+//! The commands that run until they are told to end: `hythe serve`, every service in one process, `hythe registry`
+//! and its like, one service each, and `hythe gateway`, the entrance in front of them.
 
+use std::future::Future;
 use std::time::Duration;
 
 use serve::Shutdown;
@@ -7,12 +9,38 @@ use serve::telemetry;
 
 use crate::background::Ending;
 use crate::exit::{Exit, Failure};
-use crate::platform::{Listeners, Platform};
+use crate::process::{Listeners, Process};
 use crate::role::Role;
-use crate::settings::Loaded;
+use crate::settings::{Loaded, Settings};
+use crate::{gateway, platform};
+
+/// Runs these roles.
+pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure> {
+    let is_public = roles.iter().any(|role| role.is_public());
+    let names_itself = loaded.settings.http.external_url.is_some();
+    until_signal(loaded, is_public, |settings, listeners, shutdown| {
+        if is_public && !names_itself {
+            tracing::warn!("http.external_url is not set: the token realm follows the Host of each request");
+        }
+        platform::start(settings, roles, listeners, shutdown)
+    })
+    .await
+}
+
+/// Runs the gateway.
+pub(super) async fn run_gateway(loaded: Loaded) -> Result<Exit, Failure> {
+    until_signal(loaded, true, gateway::start).await
+}
 
 /// Runs until a signal, or until something it cannot do without breaks.
-pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure> {
+async fn until_signal<S>(
+    loaded: Loaded,
+    is_public: bool,
+    start: impl FnOnce(Settings, Listeners, Shutdown) -> S,
+) -> Result<Exit, Failure>
+where
+    S: Future<Output = Result<Process, Failure>>,
+{
     let Loaded { settings, merged, warnings } = loaded;
     let log = settings.log.clone();
     telemetry::init(&log).map_err(|error| Failure::new(Exit::Configuration, error))?;
@@ -28,28 +56,24 @@ pub(super) async fn run(loaded: Loaded, roles: &[Role]) -> Result<Exit, Failure>
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    if settings.http.external_url.is_none() {
-        tracing::warn!("http.external_url is not set: the token realm follows the Host of each request");
-    }
-    let listeners = Listeners::bind(&settings)?;
-    let start = Platform::start(settings, roles, listeners, shutdown.clone());
-    let platform = tokio::select! {
-        started = start => started?,
+    let listeners = Listeners::bind(&settings, is_public)?;
+    let process = tokio::select! {
+        started = start(settings, listeners, shutdown.clone()) => started?,
         () = shutdown.draining().cancelled_owned() => {
             tracing::info!("stopped before it was ready");
             return Ok(Exit::Done);
         }
     };
     let mut lines = Vec::new();
-    lines.extend(platform.notice.clone());
-    lines.push(format!("listening on http://{}", platform.public));
-    lines.extend(platform.operations.map(|address| format!("operations on http://{address}")));
+    lines.extend(process.notice.clone());
+    lines.extend(process.public.map(|address| format!("listening on http://{address}")));
+    lines.extend(process.operations.map(|address| format!("operations on http://{address}")));
     for line in lines {
         if let Err(error) = telemetry::announce(&log, &line) {
             tracing::warn!("standard output is gone: {error}");
         }
     }
-    let ending = platform.run().await;
+    let ending = process.run().await;
     tracing::info!("stopped");
     Ok(match ending {
         Ending::Orderly => Exit::Done,

@@ -56,7 +56,7 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
         wrong("database.owner_url", "set database.url too".to_owned());
     }
     let limits = &http.limits;
-    let ranges: [(&str, u64, u64, u64); 19] = [
+    let ranges: [(&str, u64, u64, u64); 20] = [
         ("http.workers", http.workers as u64, 0, 512),
         ("http.worker_blocking_threads_max", http.worker_blocking_threads_max as u64, 1, 512),
         ("http.keep_alive_seconds", http.keep_alive_seconds, 1, 3600),
@@ -72,6 +72,7 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
         ("http.limits.requests_burst", limits.requests_burst.into(), 1, 1_000_000),
         ("http.limits.logins_burst", limits.logins_burst.into(), 1, 1_000_000),
         ("storage.filesystem.reserve_mib", filesystem.reserve_mib, 0, 1 << 30),
+        ("database.schema_wait_seconds", settings.database.schema_wait_seconds, 1, 86_400),
         ("database.pool_max", settings.database.pool_max.into(), 4, 1000),
         ("catalog.upload_hours_max", settings.catalog.upload_hours_max.into(), 1, 8760),
         ("catalog.upload_empty_minutes_max", settings.catalog.upload_empty_minutes_max.into(), 1, 10_080),

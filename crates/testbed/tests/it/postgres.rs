@@ -65,13 +65,12 @@ async fn r_10_a_frozen_postgresql_makes_no_request_hang() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     drop(frozen);
     load.recovered().await;
-    let refused = locked(&load.ledger).unavailable + load.refused.load(Ordering::Relaxed);
-    assert!(refused > 0, "for twelve seconds somebody must have been refused");
+    assert!(load.refusals() > 0, "for twelve seconds somebody must have been refused");
     load.finish().await;
 }
 
 /// People at work while something is done to the database.
-struct Load {
+pub struct Load {
     bed: Bed,
     ledger: SharedLedger,
     again: String,
@@ -84,7 +83,7 @@ struct Load {
 }
 
 impl Load {
-    async fn start(bed: &Bed) -> Load {
+    pub async fn start(bed: &Bed) -> Load {
         let project = bed.project("outage").create().await;
         let public = bed.project("shown").public().create().await;
         let registry = bed.admin().registry();
@@ -167,14 +166,35 @@ impl Load {
     }
 
     /// Lets everybody work for a moment.
-    async fn calm(&self) {
+    pub async fn calm(&self) {
         self.progress(10, 100).await;
     }
 
     /// Waits until everybody works again.
-    async fn recovered(&self) {
+    pub async fn recovered(&self) {
         self.progress(10, 100).await;
         self.bed.wait_ready().await.unwrap_or_else(|err| panic!("{err}"));
+    }
+
+    /// Lets everybody go on for a while, whatever they are answered.
+    pub async fn endure(&self, duration: Duration) {
+        let started = Instant::now();
+        while started.elapsed() < duration {
+            self.nobody_gave_up();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Requests that were refused in good order so far.
+    pub fn refusals(&self) -> usize {
+        locked(&self.ledger).unavailable + self.refused.load(Ordering::Relaxed)
+    }
+
+    fn nobody_gave_up(&self) {
+        // The reason is shown when the task is awaited.
+        if self.tasks.iter().any(tokio::task::JoinHandle::is_finished) {
+            panic!("somebody got a wrong answer; see above");
+        }
     }
 
     async fn progress(&self, images: usize, reads: usize) {
@@ -189,15 +209,12 @@ impl Load {
                 started.elapsed() < RECOVERY_MAX,
                 "images and reads went from {before:?} to {now:?} only"
             );
-            // The reason is shown when the task is awaited.
-            if self.tasks.iter().any(tokio::task::JoinHandle::is_finished) {
-                panic!("somebody got a wrong answer; see above");
-            }
+            self.nobody_gave_up();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         self.ended.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap_or_else(|err| panic!("{err}"));

@@ -29,7 +29,6 @@ impl Fleet {
             let options = Options::default()
                 .role(role, &data)
                 .set("HYTHE_DATABASE__URL", database.url())
-                .set("HYTHE_DATABASE__OWNER_URL", database.owner_url())
                 .set("HYTHE_DATABASE__POOL_MAX", "8")
                 .set("HYTHE_HTTP__TRUSTED_PROXIES", "127.0.0.1");
             Bed::own(options).await
@@ -78,13 +77,16 @@ async fn single_roles_make_one_platform() {
         (&fleet.registries[1], "/v2/"),
         (&fleet.auth, "/service/jwks"),
         (&fleet.projects, "/api/v2.0/ping"),
-        (&fleet.worker, ""),
     ] {
         for path in ["/v2/", "/service/jwks", "/api/v2.0/ping"] {
             let status = bed.nobody().get(path).await.status;
             assert_eq!(status == 404, path != own, "{path}: {status}");
         }
     }
+    assert_eq!(fleet.worker.addresses().public, "", "the worker serves nobody");
+    assert!(!fleet.worker.log().contains("listening on"), "the worker serves nobody");
+    let refused = fleet.worker.run(&["worker", "--listen", "127.0.0.1:0"], "").await;
+    assert_eq!(refused.status.code(), Some(2), "a flag without effect is refused");
 
     // An upload goes from node to node, with the state of its hash.
     let bytes = random_bytes(300_000);
