@@ -9,6 +9,7 @@ mod content;
 mod crash;
 mod fuzz;
 mod gateway;
+mod instances;
 mod login;
 mod postgres;
 mod promises;
