@@ -209,9 +209,7 @@ impl From<catalog::Error> for Failure {
             Error::ManifestInIndex { .. }
             | Error::BlobInUse(_)
             | Error::Refused(_)
-            | Error::UploadsOverQuota { .. } => {
-                Self::precondition(err.to_string())
-            }
+            | Error::UploadsOverQuota { .. } => Self::precondition(err.to_string()),
             Error::BadQuery(text) => Self::bad_request(text),
             Error::RangeInvalid { .. }
             | Error::SizeInvalid { .. }

@@ -131,7 +131,8 @@ async fn of_two_writers_one_wins(instances: &Instances) {
 async fn old_papers_do_not_open_the_new_project(instances: &Instances) {
     let ours = instances.projects.project("came-back").create().await;
     let repository = ours.repository("app");
-    let access = json!([{"resource": "repository", "action": "pull"}, {"resource": "repository", "action": "push"}]);
+    let access =
+        json!([{"resource": "repository", "action": "pull"}, {"resource": "repository", "action": "push"}]);
     let permissions = json!([{"kind": "project", "namespace": ours.name, "access": access}]);
     let robot = instances.projects.robot("project", permissions).await;
     let scope = format!("repository:{repository}:pull,push");
@@ -229,7 +230,8 @@ async fn no_side_entrance(instances: &Instances) {
     }
     let overridden = gateway.nobody().request(Method::DELETE, &path).header("x-http-method-override", "GET");
     overridden.send().await.expect(401);
-    for path in ["/metrics", "/livez", "/readyz", "/healthz", "/startupz", "/version", "/debug/pprof/", "/internal"]
+    for path in
+        ["/metrics", "/livez", "/readyz", "/healthz", "/startupz", "/version", "/debug/pprof/", "/internal"]
     {
         gateway.nobody().get(path).await.expect(404);
         for bed in instances.registries.iter().chain([&instances.auth, &instances.projects]) {
