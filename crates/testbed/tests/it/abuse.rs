@@ -102,6 +102,7 @@ async fn slow_client(address: String, kind: Slow, at_once: Arc<Semaphore>) -> (S
 /// DS-01 and DS-02 with 2 000 connections of each kind, all at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ds_01_02_thousands_of_slow_connections_are_closed() {
+    let _alone = crate::support::heavy().await;
     let bed = Bed::own(options()).await;
     let user = bed.user("busy").await;
     let project = bed.project("busy").member(&user, Role::Developer).create().await;
@@ -174,6 +175,7 @@ async fn slow_reader(address: String, request: String) -> usize {
 /// second and is let through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ds_03_bodies_that_drip_are_cut_off_by_the_hundred() {
+    let _alone = crate::support::heavy().await;
     const READERS: usize = 500;
     const SENDERS: usize = 100;
     const BLOB: usize = 8 << 20;
@@ -187,6 +189,12 @@ async fn ds_03_bodies_that_drip_are_cut_off_by_the_hundred() {
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
     };
     let digest = registry.push_blob(&repository, &random_bytes(BLOB)).await;
+    // Opened before anybody is slow: what is looked at is how they end.
+    let mut uploads = Vec::new();
+    for _ in 0..=SENDERS {
+        uploads.push(registry.start_upload(&repository).await);
+    }
+    let own = uploads.pop().expect("one more than there are senders");
     let process = bed.process_id();
     let (before, resident) = (descriptors(process), memory_mib(process, "VmRSS"));
 
@@ -195,8 +203,7 @@ async fn ds_03_bodies_that_drip_are_cut_off_by_the_hundred() {
     let readers: Vec<_> =
         (0..READERS).map(|_| tokio::spawn(slow_reader(address.clone(), get.clone()))).collect();
     let mut senders = Vec::new();
-    for _ in 0..SENDERS {
-        let upload = registry.start_upload(&repository).await;
+    for upload in uploads {
         let patch = head("PATCH", &upload.location, "Content-Length: 100000\r\n");
         let address = address.clone();
         senders.push(tokio::spawn(async move {
@@ -217,18 +224,16 @@ async fn ds_03_bodies_that_drip_are_cut_off_by_the_hundred() {
     // 50 KiB a second for longer than anybody may stall.
     let slices = 4 * usize::try_from(2 * PATIENCE).expect("small");
     let honest = random_bytes(slices * 12_800);
-    let upload = registry.start_upload(&repository).await;
     let chunks: Vec<_> = honest.chunks(12_800).map(bytes::Bytes::copy_from_slice).collect();
     let body = futures_util::stream::unfold(chunks.into_iter(), |mut chunks| async move {
         let chunk = chunks.next()?;
         tokio::time::sleep(Duration::from_millis(250)).await;
         Some((Ok::<_, std::io::Error>(chunk), chunks))
     });
-    let sent =
-        registry.request(Method::PATCH, &upload.location).body(reqwest::Body::wrap_stream(body)).send();
+    let sent = registry.request(Method::PATCH, &own.location).body(reqwest::Body::wrap_stream(body)).send();
     sent.await.expect(202);
     let honest_digest = oci::Digest::of(oci::Algorithm::Sha256, &honest);
-    registry.finish(&upload, &honest_digest, b"").await.expect(201);
+    registry.finish(&own, &honest_digest, b"").await.expect(201);
     let peak = memory_mib(process, "VmHWM");
 
     for sender in senders {

@@ -120,6 +120,7 @@ impl Race {
 /// DS-13: fifty clients at two registry processes push twice what fits, mount, share and delete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ds_13_a_quota_holds_against_fifty_at_once() {
+    let _alone = crate::support::heavy().await;
     let instances = Instances::start(&[]).await;
     let project = instances.projects.project("race").storage_limit(QUOTA as i64).create().await;
     let admin = instances.projects.admin();
