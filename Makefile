@@ -48,10 +48,11 @@ compose: setup build ## docker-compose.yml on a real Docker engine (needs root, 
 	@scripts/setup.sh compose
 	@tests/compose/run.py
 
-soak: setup build ## two hundred kills, fuzzing, then a layer of 5 GiB (needs 7 GiB below /tmp)
+soak: setup build ## two hundred kills, fuzzing, fifty blobs of 1 GiB at once, a layer of 5 GiB (needs 30 GiB below /tmp)
 	@HYTHE_CRASH_ROUNDS=200 cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
 	@HYTHE_FUZZ_REQUESTS=200000 cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
 	@PROPTEST_CASES=65536 cargo test --locked --package hythe-oci --test fuzz
+	@HYTHE_MEMORY_MIB=1024 cargo test --locked --package hythe-testbed --test it ds_11 -- --nocapture
 	@tests/soak/large_layer.py
 
 bench: ## Hythe beside Debian's docker-registry, measured (QUICK=1, FULL=1, BENCH_DIR=); see docs/PERFORMANCE.md

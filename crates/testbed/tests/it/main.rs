@@ -6,6 +6,7 @@
 mod abuse;
 mod access;
 mod architecture;
+mod checks;
 mod content;
 mod crash;
 mod fuzz;
@@ -13,6 +14,7 @@ mod gateway;
 mod instances;
 mod login;
 mod memory;
+mod names;
 mod postgres;
 mod promises;
 mod quota;

@@ -17,7 +17,7 @@ const CLIENTS: usize = 50;
 const PEAK_MIB_MAX: u64 = 256;
 /// How much more a blob of many times the size may take: what allocators do, not buffers.
 const DIFFERENCE_MIB_MAX: u64 = 32;
-const SMALL_MIB: usize = 2;
+const SMALL_MIB: usize = 6;
 
 /// A blob of equal pieces, which nobody has to hold as a whole.
 #[derive(Clone)]
