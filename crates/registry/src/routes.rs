@@ -168,7 +168,7 @@ mod tests {
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig {
-            cases: 4096, failure_persistence: None, ..Default::default()
+            cases: 1024, failure_persistence: None, ..Default::default()
         })]
 
         /// Whatever the path, it is read without a panic; what is found of it is whole segments that hide nothing, and

@@ -210,6 +210,7 @@ async fn heads_that_are_too_large_or_ambiguous_go_no_further() {
     assert!(answer.ends_with("path=/api/a%252Fb"), "{answer}");
 }
 
+/// SE-08.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_answered_with_the_request_id_and_nothing_else() {
     let server = server().await;

@@ -113,6 +113,7 @@ mod tests {
         }
     }
 
+    /// AZ-14.
     #[test]
     fn ambiguous_paths_are_refused() {
         let refused = [
