@@ -48,11 +48,12 @@ compose: setup build ## docker-compose.yml on a real Docker engine (needs root, 
 	@scripts/setup.sh compose
 	@tests/compose/run.py
 
-soak: setup build ## kills, database faults, fuzzing, a layer of 5 GiB, S3 on bad days and on MinIO, full disks (7 GiB below /tmp, root)
+soak: setup build ## kills, database faults, fuzzing, fifty blobs of 1 GiB, a layer of 5 GiB, S3 on bad days and on MinIO, full disks (30 GiB below /tmp, root)
 	@HYTHE_CRASH_ROUNDS=$(or $(CRASH_ROUNDS),200) cargo test --locked --package hythe-testbed --test it r_01 -- --nocapture
 	@HYTHE_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),5) cargo test --locked --package hythe-testbed --test it faults:: -- --nocapture --test-threads=2
 	@HYTHE_FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),200000) cargo test --locked --package hythe-testbed --test it ds_12 -- --nocapture
 	@PROPTEST_CASES=$(or $(FUZZ_CASES),65536) cargo test --locked --package hythe-oci --test fuzz
+	@HYTHE_MEMORY_MIB=$(or $(MEMORY_MIB),1024) cargo test --locked --package hythe-testbed --test it ds_11 -- --nocapture
 	@tests/soak/large_layer.py --mebibytes $(or $(LAYER_MIB),5120)
 	@scripts/setup.sh soak
 	@HYTHE_R09_UPLOADS=1000 cargo test --locked --package hythe-blobstore --test faults -- --nocapture

@@ -21,6 +21,8 @@ pub enum Error {
     UploadBusy(Uuid),
     #[error("too many open uploads; finish or cancel some, or wait until idle ones expire")]
     TooManyUploads,
+    #[error("the unfinished uploads of this project would hold more than its quota")]
+    UploadsOverQuota { quota: i64 },
     #[error("manifest {0} is not in this repository")]
     ManifestUnknown(String),
     #[error("{0}")]

@@ -12,6 +12,7 @@
 //!   last, held shortest. `accounting` in the tests fails on a deadlock.
 
 mod access;
+mod allowance;
 mod artifacts;
 mod blobs;
 mod error;
@@ -59,6 +60,8 @@ pub struct Config {
     pub upload_empty_minutes_max: u32,
     /// Open upload sessions one account may hold.
     pub uploads_per_account_max: i64,
+    /// Open upload sessions one project may hold, of all accounts together.
+    pub uploads_per_project_max: i64,
     /// Seconds between two writes of the pull counters.
     pub pull_flush_seconds: u64,
 }

@@ -5,6 +5,9 @@
 //! store's writer, which dies with its process, and by a lease in the row where the store is shared by several
 //! machines; the row is read again once both are held.
 //!
+//! A session takes no more than the project's quota leaves beside what other sessions hold when the request begins.
+//! What is used already is not taken off: the bytes may be those of a blob that the project has, which cost nothing.
+//!
 //! Invariant: `offset_bytes` never exceeds the bytes the blob store has acknowledged.
 
 mod link;
@@ -20,6 +23,7 @@ use tenancy::Tenancy;
 use uuid::Uuid;
 
 pub(crate) use self::link::repository_id;
+use crate::allowance::{Allowance, Metered};
 use crate::lease::Lease;
 use crate::{Blob, Config, Error, Push, retrying};
 
@@ -107,6 +111,7 @@ pub struct Uploads {
 struct Row {
     offset: u64,
     state: UploadState,
+    allowance: Allowance,
 }
 
 impl Uploads {
@@ -127,7 +132,8 @@ impl Uploads {
             "with relaxed as materialized (select set_config('synchronous_commit', 'off', true))
              insert into catalog.upload_sessions (id, project_id, path, actor_kind, actor_id, store_state)
              select $1, $2, $3, $4, $5, $6 from relaxed
-             where (select count(*) from catalog.upload_sessions where actor_kind = $4 and actor_id = $5) < $7",
+             where (select count(*) from catalog.upload_sessions where actor_kind = $4 and actor_id = $5) < $7
+               and (select count(*) from catalog.upload_sessions where project_id = $2) < $8",
             id,
             push.place.project.0,
             push.place.repository.as_str(),
@@ -135,6 +141,7 @@ impl Uploads {
             actor_id,
             state,
             self.config.uploads_per_account_max,
+            self.config.uploads_per_project_max,
         )
         .execute(self.database.pool())
         .await?;
@@ -312,9 +319,13 @@ impl Uploads {
         if announced == Some(0) {
             return Ok(row.state);
         }
-        let before = row.state.clone();
+        let allowed = row.allowance.left(row.offset);
+        if announced.is_some_and(|announced| allowed.is_some_and(|allowed| announced > allowed)) {
+            return Err(self.over_quota(writer, lease, id, row).await);
+        }
+        let mut bytes = Metered::new(&mut body.bytes, allowed);
         let appended = {
-            let append = writer.append(row.state, &mut body.bytes, announced);
+            let append = writer.append(row.state.clone(), &mut bytes, announced);
             let mut append = std::pin::pin!(append);
             loop {
                 tokio::select! {
@@ -331,9 +342,12 @@ impl Uploads {
             Ok(appended) => appended,
             Err(err) => return Err(self.append_failed(id, lease.writer(), err).await),
         };
+        if bytes.is_used_up() {
+            return Err(self.over_quota(writer, lease, id, row).await);
+        }
         let torn = over_limit || announced.is_some_and(|announced| received != announced);
         if torn && (body.range.is_some() || over_limit) {
-            writer.rewind(&before).await.map_err(|err| store_error(id, err))?;
+            writer.rewind(&row.state).await.map_err(|err| store_error(id, err))?;
             return Err(Error::SizeInvalid { announced: announced.unwrap_or(0), received });
         }
         if goes && !torn && interrupted.is_none() {
@@ -341,7 +355,7 @@ impl Uploads {
         }
         let advanced = body.patience.spend(self.advance(id, lease.writer(), row.offset, &state)).await?;
         if let Err(Error::UploadUnknown(_) | Error::UploadBusy(_)) = &advanced
-            && let Err(err) = writer.rewind(&before).await
+            && let Err(err) = writer.rewind(&row.state).await
         {
             tracing::debug!(upload = %id, error = %err, "an upload that ended meanwhile was not taken back");
         }
@@ -355,8 +369,14 @@ impl Uploads {
     async fn row(&self, push: &Push, id: Uuid) -> Result<Row, Error> {
         let (actor_kind, actor_id) = actor(push);
         let found = sqlx::query!(
-            "select offset_bytes, store_state from catalog.upload_sessions
-             where id = $1 and project_id = $2 and path = $3 and actor_kind = $4 and actor_id = $5",
+            "select s.offset_bytes, s.store_state, q.hard_bytes as \"quota?\",
+                    case when q.hard_bytes >= 0 then
+                        (select sum(o.offset_bytes)::bigint from catalog.upload_sessions o
+                         where o.project_id = s.project_id and o.id <> s.id)
+                    end as others
+             from catalog.upload_sessions s
+             left join tenancy.quotas q on q.project_id = s.project_id
+             where s.id = $1 and s.project_id = $2 and s.path = $3 and s.actor_kind = $4 and s.actor_id = $5",
             id,
             push.place.project.0,
             push.place.repository.as_str(),
@@ -371,7 +391,20 @@ impl Uploads {
             self.drop_session(id).await?;
             return Err(Error::UploadUnknown(id));
         };
-        Ok(Row { offset: found.offset_bytes as u64, state })
+        let allowance = Allowance::new(found.quota.unwrap_or(-1), found.others.unwrap_or(0));
+        Ok(Row { offset: found.offset_bytes as u64, state, allowance })
+    }
+
+    /// Ends a session that would hold more than the project may, and gives its bytes back at once.
+    async fn over_quota(&self, writer: &mut Writer, lease: &Lease, id: Uuid, row: Row) -> Error {
+        // Whatever of this request was written is not in the row that is dropped.
+        if let Err(err) = writer.rewind(&row.state).await {
+            tracing::debug!(upload = %id, error = %err, "an upload beyond the quota was not taken back");
+        }
+        match self.drop_written(id, lease.writer()).await {
+            Ok(()) => Error::UploadsOverQuota { quota: row.allowance.quota() },
+            Err(err) => err,
+        }
     }
 
     /// The row follows the bytes. Rows affected are checked: the session may have been cancelled meanwhile, or its

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -130,7 +130,9 @@ impl Gateway {
         let is_head = request.method() == Method::HEAD;
 
         let url_bytes = request.uri().path_and_query().map_or(0, |both| both.as_str().len());
-        let own = match serve::refusal(Head { path, url_bytes, header_bytes }, &shared.http.limits) {
+        let packed = serve::packs(sent.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes));
+        let head = Head { path, url_bytes, header_bytes, packed };
+        let own = match serve::refusal(head, &shared.http.limits) {
             Some(refusal) => Some(Own::refused(refusal)),
             None => shared.rates.check(peer.address, path).err().map(|often| Own::too_often(often, path)),
         };

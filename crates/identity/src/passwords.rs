@@ -251,6 +251,7 @@ mod tests {
         assert!(!hasher.matches(slot, None, &secret("Passw0rd")).await.unwrap());
     }
 
+    /// DS-09.
     #[tokio::test]
     async fn a_full_queue_says_busy_and_a_waiter_that_leaves_makes_room() {
         let hasher = Hasher::new(1).await.unwrap();

@@ -206,9 +206,10 @@ impl From<catalog::Error> for Failure {
             Error::TagUnknown(tag) => Self::not_found(format!("tag {tag} not found")),
             Error::RepositoryUnknown(name) => Self::not_found(format!("repository {name} not found")),
             Error::BlobUnknown(_) | Error::UploadUnknown(_) => Self::not_found(err.to_string()),
-            Error::ManifestInIndex { .. } | Error::BlobInUse(_) | Error::Refused(_) => {
-                Self::precondition(err.to_string())
-            }
+            Error::ManifestInIndex { .. }
+            | Error::BlobInUse(_)
+            | Error::Refused(_)
+            | Error::UploadsOverQuota { .. } => Self::precondition(err.to_string()),
             Error::BadQuery(text) => Self::bad_request(text),
             Error::RangeInvalid { .. }
             | Error::SizeInvalid { .. }

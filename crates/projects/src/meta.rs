@@ -160,6 +160,7 @@ pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure
 mod tests {
     use super::*;
 
+    /// SE-09.
     #[test]
     fn health_names_what_is_wrong() {
         let shown = |database, storage| serde_json::to_value(report(Parts { database, storage })).unwrap();

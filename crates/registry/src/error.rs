@@ -146,6 +146,11 @@ impl From<catalog::Error> for Error {
             E::UploadBusy(_) => Self::unavailable("another request is writing to this upload"),
             E::TooManyUploads => Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, text)
                 .with(header::RETRY_AFTER, "60"),
+            E::UploadsOverQuota { quota } => Self::new(
+                StatusCode::FORBIDDEN,
+                Code::Denied,
+                format!("{text} of {}; ask an administrator for a larger quota", bytes_text(quota)),
+            ),
             E::ManifestUnknown(_) | E::TagUnknown(_) => {
                 Self::new(StatusCode::NOT_FOUND, Code::ManifestUnknown, text)
             }

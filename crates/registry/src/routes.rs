@@ -166,6 +166,26 @@ mod tests {
         assert_eq!(found, expected, "{method} {path}");
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 1024, failure_persistence: None, ..Default::default()
+        })]
+
+        /// Whatever the path, it is read without a panic; what is found of it is whole segments that hide nothing, and
+        /// the same path has one meaning.
+        #[test]
+        fn any_path(path in "/v2(/([a-z0-9]{1,3}|blobs|uploads|manifests|tags|list|referrers|_catalog|%2[fe5]|%[0-9a-f]{0,2}|[.]{1,2}|sha256:[0-9a-f]{0,3}|\\PC{0,3}|)){0,8}|\\PC{0,30}") {
+            for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                let Ok(matched) = find(&method, &path) else { continue };
+                proptest::prop_assert!(path.starts_with("/v2"), "{}", path);
+                proptest::prop_assert!(!matched.last.contains(['/', '\\']), "{:?}", matched);
+                let hidden = |segment: &str| segment.is_empty() || segment.contains('\\') || segment.chars().any(char::is_control);
+                proptest::prop_assert!(matched.name.is_empty() || !matched.name.split('/').any(hidden), "{:?}", matched);
+                proptest::prop_assert_eq!(find(&method, &path), Ok(matched));
+            }
+        }
+    }
+
     #[test]
     fn paths_match_from_the_right() {
         use Operation::*;

@@ -167,13 +167,6 @@ type Received = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::err
 fn received(call: &Call<'_>, body: web::Payload, patience: Patience) -> Result<Body<Received>, Error> {
     let text =
         |name: header::HeaderName| call.request.headers().get(name).map(|value| value.to_str().unwrap_or(""));
-    if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.is_empty() && encoding != "identity") {
-        return Err(Error::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Code::Unsupported,
-            "a blob is stored as it is sent: send it without Content-Encoding",
-        ));
-    }
     let length = text(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
     let range: Option<ChunkRange> = text(header::CONTENT_RANGE)
         .map(|value| {

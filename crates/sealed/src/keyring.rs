@@ -236,6 +236,7 @@ mod tests {
         }
     }
 
+    /// SE-04.
     #[test]
     fn stays_closed_anywhere_else() {
         let ring = ring(1, 1);
@@ -253,6 +254,7 @@ mod tests {
         }
     }
 
+    /// SE-05.
     #[test]
     fn stays_closed_when_any_bit_flips_or_any_byte_is_missing() {
         let ring = ring(1, 1);
@@ -281,6 +283,7 @@ mod tests {
         assert!(matches!(ring(2, 1).open(&SITE, &sealed), Err(Error::KeyUnknown { key_id: 1 })));
     }
 
+    /// SE-06.
     #[tokio::test]
     async fn a_wrong_master_key_is_told_at_once() {
         let database = database::testing::database().await;

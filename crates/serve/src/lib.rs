@@ -34,7 +34,7 @@ pub use health::{Check, Health, Outcome};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use middleware::access::{Observation, Seen};
-pub use middleware::head::{Head, Refusal, refusal};
+pub use middleware::head::{Head, Refusal, packs, refusal};
 pub use middleware::peer::{Network, NetworkError, Peer, is_trust_header, resolve};
 pub use middleware::request_id::RequestId;
 pub use middleware::{PEER_HEADER, REQUEST_ID_HEADER, SCHEME_HEADER};

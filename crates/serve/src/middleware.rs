@@ -17,7 +17,9 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use actix_web::http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use tracing::Instrument;
@@ -75,7 +77,8 @@ pub(crate) async fn front(
     };
     let observation = Observation::begin(seen, front.access_log);
     let url_bytes = request.uri().path_and_query().map_or(0, |both| both.as_str().len());
-    let head = head::Head { path, url_bytes, header_bytes };
+    let packed = head::packs(headers.get_all(CONTENT_ENCODING).map(HeaderValue::as_bytes));
+    let head = head::Head { path, url_bytes, header_bytes, packed };
     let refused = match head::refusal(head, &front.limits) {
         Some(refusal) => Some(refused(&refusal)),
         None => front.rates.check(peer.address, path).err().map(|often| too_often(often, path)),

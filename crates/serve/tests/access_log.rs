@@ -24,6 +24,7 @@ impl Write for Captured {
     }
 }
 
+/// SE-03.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_line_per_request_without_secrets() {
     let captured = Captured::default();

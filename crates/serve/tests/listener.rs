@@ -192,6 +192,8 @@ async fn heads_that_are_too_large_or_ambiguous_go_no_further() {
         ("/v2/a/../b".to_owned(), String::new(), "400", "NAME_INVALID"),
         ("/v2/a%2fb".to_owned(), String::new(), "400", "NAME_INVALID"),
         ("/api/a;b".to_owned(), String::new(), "400", "BAD_REQUEST"),
+        ("/v2/a/b".to_owned(), "Content-Encoding: gzip\r\n".to_owned(), "415", "UNSUPPORTED"),
+        ("/api/a".to_owned(), "Content-Encoding: identity, br\r\n".to_owned(), "415", "BAD_REQUEST"),
         ("/v2x".to_owned(), String::new(), "404", "NOT_FOUND"),
         ("/livez".to_owned(), String::new(), "404", "NOT_FOUND"),
         ("/metrics".to_owned(), String::new(), "404", "NOT_FOUND"),
@@ -208,6 +210,7 @@ async fn heads_that_are_too_large_or_ambiguous_go_no_further() {
     assert!(answer.ends_with("path=/api/a%252Fb"), "{answer}");
 }
 
+/// SE-08.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_answered_with_the_request_id_and_nothing_else() {
     let server = server().await;

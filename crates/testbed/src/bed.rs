@@ -25,11 +25,18 @@ pub struct Options {
     role: &'static str,
     data_directory: Option<PathBuf>,
     operations: Option<String>,
+    secrets_directory: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { environment: Vec::new(), role: "serve", data_directory: None, operations: None }
+        Options {
+            environment: Vec::new(),
+            role: "serve",
+            data_directory: None,
+            operations: None,
+            secrets_directory: None,
+        }
     }
 }
 
@@ -52,6 +59,34 @@ impl Options {
         self.operations = Some(address.to_owned());
         self
     }
+
+    /// Hands secrets over in private files of this directory: what stands in the environment of a process can be
+    /// read in /proc.
+    pub fn secrets_in_files(mut self, directory: &Path) -> Options {
+        self.secrets_directory = Some(directory.to_owned());
+        self
+    }
+}
+
+/// Variables that hold a secret; each has a twin that names a file.
+const SECRETS: &[&str] = &[
+    "HYTHE_ADMIN_PASSWORD",
+    "HYTHE_DATABASE__URL",
+    "HYTHE_DATABASE__OWNER_URL",
+    "HYTHE_STORAGE__S3__SECRET_KEY",
+];
+
+/// The variable, or its twin and the file.
+fn in_file(directory: &Path, (name, value): (String, String)) -> (String, String) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if !SECRETS.contains(&name.as_str()) {
+        return (name, value);
+    }
+    let path = directory.join(format!("{name}-{:08x}", rand::random::<u32>()));
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(value.as_bytes())).expect("the directory of a test");
+    (format!("{name}_FILE"), path.display().to_string())
 }
 
 /// A handle on a running platform. Clones talk to the same server.
@@ -296,6 +331,9 @@ impl Shared {
             ("HYTHE_IDENTITY__LOGIN_FAILURES_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(options.environment);
+        if let Some(directory) = &options.secrets_directory {
+            environment = environment.into_iter().map(|variable| in_file(directory, variable)).collect();
+        }
         (Server::new(options.role, options.data_directory, environment), admin_password)
     }
 

@@ -175,4 +175,16 @@ impl Request {
         let body = answer.bytes().await.map_err(explain)?;
         Ok(Answer { request, status, headers, body })
     }
+
+    /// Sends it and throws the body away as it comes, for answers that nobody should hold: status and length.
+    pub async fn send_discarding(self) -> Result<(u16, u64), String> {
+        let url = format!("{}{}", self.client.bed.url(), self.path);
+        let builder = self.client.bed.http().request(self.method, url).headers(self.headers).body(self.body);
+        let mut answer = builder.query(&self.query).send().await.map_err(|err| err.to_string())?;
+        let mut length = 0;
+        while let Some(chunk) = answer.chunk().await.map_err(|err| err.to_string())? {
+            length += chunk.len() as u64;
+        }
+        Ok((answer.status().as_u16(), length))
+    }
 }

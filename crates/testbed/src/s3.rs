@@ -76,6 +76,11 @@ impl S3 {
         found
     }
 
+    /// Where it keeps everything.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

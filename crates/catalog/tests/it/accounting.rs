@@ -149,6 +149,7 @@ async fn accounts_are_exact_after_every_step() {
     }
 }
 
+/// DS-13.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_exact_after_concurrent_clients() {
     let world = Arc::new(World::new().await);

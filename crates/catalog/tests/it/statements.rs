@@ -11,6 +11,7 @@ async fn cost<T>(world: &World, work: impl Future<Output = T>) -> i64 {
     world.database.statements().await - before
 }
 
+/// AZ-06: what exists elsewhere costs what exists nowhere costs.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_are_one_statement() {
     let world = World::new().await;

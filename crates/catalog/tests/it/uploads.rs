@@ -85,6 +85,7 @@ async fn a_session_is_bound_to_its_repository_and_account() {
     assert!(matches!(unknown, Err(Error::UploadUnknown(_))));
 }
 
+/// DS-05.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_holds_a_bounded_number_of_sessions() {
     let world = World::new().await;
@@ -98,6 +99,7 @@ async fn one_account_holds_a_bounded_number_of_sessions() {
     ));
 }
 
+/// AZ-07.
 #[tokio::test(flavor = "multi_thread")]
 async fn mounts_need_the_blob_in_the_source() {
     let world = World::new().await;

@@ -45,6 +45,7 @@ impl World {
                 upload_hours_max: 168,
                 upload_empty_minutes_max: 15,
                 uploads_per_account_max: 20,
+                uploads_per_project_max: 30,
                 pull_flush_seconds: 1,
             },
         );

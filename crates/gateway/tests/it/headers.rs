@@ -2,6 +2,7 @@
 
 use crate::support::*;
 
+/// AZ-14: gateway and service read the same path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_and_queries_arrive_byte_for_byte() {
     let upstream = Upstream::named("up");

@@ -24,6 +24,7 @@ async fn is_revoked(identity: &Identity, token: &str) -> bool {
     matches!(identity.verify(token).await, Err(Error::Revoked))
 }
 
+/// AZ-19.
 #[tokio::test]
 async fn rights_end_on_every_instance() {
     let database = database::testing::database().await;
@@ -85,6 +86,7 @@ async fn a_rolled_back_change_revokes_nothing_and_epochs_grow_one_by_one() {
     assert_eq!(now.into_iter().collect::<Vec<_>>(), [(Subject::User(id.0), 3)]);
 }
 
+/// JW-05: no key id leads to a file or to the database.
 #[tokio::test]
 async fn verifying_asks_nobody_while_the_feed_is_fresh_and_the_database_when_it_is_not() {
     let database = database::testing::database().await;
@@ -240,6 +242,7 @@ async fn keys_are_replaced_in_time_and_there_is_always_one_that_signs() {
     assert_eq!(identity.purge().await.unwrap().signing_keys, 1);
 }
 
+/// SE-05.
 #[tokio::test]
 async fn a_damaged_key_disables_itself_and_nothing_else() {
     let database = database::testing::database().await;

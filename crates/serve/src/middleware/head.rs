@@ -1,4 +1,4 @@
-//! Heads no service should see: too large, or with a path that two parsers could read differently.
+//! Heads no service should see: too large, of a packed body, or with a path that two parsers could read differently.
 //!
 //! It never repairs a path. What is refused here is refused for every service; what a service's own grammar
 //! refuses (repository names, references) stays its business.
@@ -14,6 +14,8 @@ pub struct Head<'a> {
     pub url_bytes: usize,
     /// Header names and values, with four bytes per line for separators.
     pub header_bytes: usize,
+    /// The body is packed: `Content-Encoding` says something but `identity`. Nobody here unpacks anything.
+    pub packed: bool,
 }
 
 /// Why a head goes no further, as the parts of an answer.
@@ -35,6 +37,10 @@ pub fn refusal(head: Head<'_>, limits: &Limits) -> Option<Refusal> {
     if head.header_bytes > limits.head_bytes_max {
         let message = format!("the headers are larger than {} bytes", limits.head_bytes_max);
         return Some(Refusal { status: 431, code, message });
+    }
+    if head.packed {
+        let message = "the body is taken as it is sent: send it without Content-Encoding".to_owned();
+        return Some(Refusal { status: 415, code, message });
     }
     let fault = path_fault(head.path)?;
     let code = if registry { "NAME_INVALID" } else { "BAD_REQUEST" };
@@ -83,10 +89,31 @@ fn path_fault(path: &str) -> Option<&'static str> {
     path.contains("//").then_some("the path has an empty segment")
 }
 
+/// Whether these values of `Content-Encoding` name an encoding of the body.
+pub fn packs<'a>(mut encodings: impl Iterator<Item = &'a [u8]>) -> bool {
+    encodings.any(|value| {
+        value
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn ds_07_packed_bodies_are_known_by_their_header() {
+        for packed in [&["gzip"][..], &["identity, gzip"], &["identity", "br"], &["GZIP"], &["x"]] {
+            assert!(packs(packed.iter().map(|value| value.as_bytes())), "{packed:?}");
+        }
+        for plain in [&[][..], &[""], &["identity"], &["Identity , identity"]] {
+            assert!(!packs(plain.iter().map(|value| value.as_bytes())), "{plain:?}");
+        }
+    }
+
+    /// AZ-14.
     #[test]
     fn ambiguous_paths_are_refused() {
         let refused = [

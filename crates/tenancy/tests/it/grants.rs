@@ -23,6 +23,7 @@ async fn granted(world: &World, principal: &Principal, text: &str) -> String {
         .join(" ")
 }
 
+/// AZ-03: a token carries what was asked for and is allowed.
 #[tokio::test]
 async fn requested_and_allowed() {
     let world = World::new().await;

@@ -44,6 +44,7 @@ async fn no_limit_and_no_project() {
 }
 
 /// Ten at once for a limit of five: exactly five succeed.
+/// DS-13.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_takes_the_same_byte_twice() {
     let world = std::sync::Arc::new(World::new().await);

@@ -562,6 +562,15 @@ async fn ct_15_damaged_bytes_are_never_served_as_whole() {
                 assert_ne!(answer.status, 200, "{damage}: whole bytes out of a damaged file");
             }
         }
+        // An operator sees it as a number that grows.
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let metrics =
+            http.get(format!("{}/metrics", owner.bed.operations_url())).send().await.expect("an answer");
+        let metrics = metrics.text().await.expect("a text");
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("hythe_storage_damaged_total") || line.starts_with("hythe_blobs_damaged_total")
+        });
+        assert!(counted, "{damage}: no metric counts it");
         // Pushing again repairs: a client that was told "absent" uploads.
         owner.registry.push_blob(owner.repository(), &bytes).await;
         owner.registry.head_blob(owner.repository(), &digest).await.expect(200);
@@ -642,6 +651,7 @@ async fn referrers_of_a_subject() {
     assert_eq!(empty.json()["manifests"], json!([]));
 }
 
+/// AZ-11.
 #[tokio::test]
 async fn read_only_serves_pulls_and_refuses_changes() {
     let bed = Bed::own(Options::default()).await;

@@ -3,21 +3,28 @@
 //!
 //! Functions that prove a check of the security bar carry its id: `az_04_…`, `jw_01_…`, `ct_15_…`.
 
+mod abuse;
 mod access;
 mod architecture;
+mod checks;
 mod content;
 mod crash;
 mod faults;
 mod fuzz;
 mod gateway;
+mod instances;
 mod login;
+mod memory;
+mod names;
 mod postgres;
 mod promises;
+mod quota;
 mod restart;
 mod revocation;
 mod robots;
 mod roles;
 mod s3;
+mod secrets;
 mod source;
 mod split;
 mod startup;

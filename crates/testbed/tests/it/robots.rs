@@ -101,6 +101,7 @@ async fn a_project_robot_pushes_and_pulls_in_its_project_only() {
     );
 }
 
+/// AZ-19.
 #[tokio::test]
 async fn whatever_ends_a_robot_ends_its_tokens() {
     let bed = Bed::shared().await;
@@ -276,6 +277,7 @@ async fn robots_that_cannot_be() {
     assert!((29 * 86_400..=30 * 86_400).contains(&until), "{until} seconds");
 }
 
+/// AZ-08.
 #[tokio::test]
 async fn robots_go_with_their_project() {
     let bed = Bed::shared().await;

@@ -16,6 +16,12 @@ pub async fn eventually(limit: Duration, what: &str, mut attempt: impl AsyncFnMu
     }
 }
 
+/// One at a time: tests that need the machine for themselves, lest they starve each other.
+pub async fn heavy() -> tokio::sync::MutexGuard<'static, ()> {
+    static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    HEAVY.lock().await
+}
+
 /// Seconds since 1970.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed()

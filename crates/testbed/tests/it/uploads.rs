@@ -247,6 +247,7 @@ async fn every_way_of_uploading_ends_in_the_same_blob() {
     registry.delete(&upload.location).await.expect_error(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
+/// DS-06.
 #[tokio::test]
 async fn a_quota_is_enforced_and_given_back() {
     let bed = Bed::shared().await;
