@@ -121,17 +121,13 @@ impl Uploads {
 
     /// Opens a session. `algorithm` is what the running hash computes; the finish may name another one, which
     /// costs a second reading of the bytes.
-    ///
-    /// Without waiting for the disk: a crash of the database can take a session that has no bytes yet, and the
-    /// client begins again. Whatever is committed later, the first bytes for instance, makes it durable as well.
     pub async fn start(&self, push: &Push, algorithm: Algorithm) -> Result<Session, Error> {
         let id = self.store.upload_id().await?;
         let state = UploadState::new(algorithm).to_bytes();
         let (actor_kind, actor_id) = actor(push);
         let opened = sqlx::query!(
-            "with relaxed as materialized (select set_config('synchronous_commit', 'off', true))
-             insert into catalog.upload_sessions (id, project_id, path, actor_kind, actor_id, store_state)
-             select $1, $2, $3, $4, $5, $6 from relaxed
+            "insert into catalog.upload_sessions (id, project_id, path, actor_kind, actor_id, store_state)
+             select $1, $2, $3, $4, $5, $6
              where (select count(*) from catalog.upload_sessions where actor_kind = $4 and actor_id = $5) < $7
                and (select count(*) from catalog.upload_sessions where project_id = $2) < $8",
             id,

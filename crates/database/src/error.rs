@@ -155,6 +155,8 @@ fn is_away(code: &str) -> bool {
         "57014" | "57P01" | "57P02" | "57P03" | "57P05" => true,
         // lock_not_available (lock_timeout), idle_in_transaction_session_timeout
         "55P03" | "25P03" => true,
+        // object_not_in_prerequisite_state: the database lets nobody in, during a restore for instance
+        "55000" => true,
         // read_only_sql_transaction: we still talk to the old primary after a fail-over
         "25006" => true,
         // connection exceptions; insufficient resources: disk full, out of memory, too many connections
@@ -169,7 +171,8 @@ mod tests {
     #[test]
     fn states_of_the_server_are_told_from_faults_of_a_statement() {
         for code in [
-            "08006", "08001", "53300", "53100", "57014", "57P01", "57P02", "57P03", "55P03", "25P03", "25006",
+            "08006", "08001", "53300", "53100", "57014", "57P01", "57P02", "57P03", "55P03", "25P03",
+            "55000", "25006",
         ] {
             assert!(is_away(code), "{code}");
         }

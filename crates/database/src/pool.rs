@@ -216,7 +216,8 @@ impl DerefMut for Tx {
 /// Waiting in vain for a connection is not that.
 fn is_stale(err: &sqlx::Error) -> bool {
     match err {
-        sqlx::Error::Io(_) | sqlx::Error::BeginFailed => true,
+        // `Protocol`: the line broke within a message.
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => true,
         sqlx::Error::Database(answer) => {
             matches!(answer.code().as_deref(), Some("57P01" | "57P02" | "57P05"))
         }
