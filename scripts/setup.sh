@@ -13,6 +13,7 @@ RUN_NEEDS='
 have cc                                         gcc
 [ -e /usr/include/stdio.h ]                     libc6-dev
 have ld                                         binutils
+have make                                       make
 compgen -G "/usr/lib/postgresql/*/bin/initdb" || have initdb   postgresql-15
 '
 BENCH_NEEDS='

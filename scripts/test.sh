@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.." || exit 1
 
 scripts/setup.sh test || exit 1
 export SQLX_OFFLINE=true PYTHONDONTWRITEBYTECODE=1
+# The tests wait more than they compute.
+export RUST_TEST_THREADS=$((2 * $(nproc)))
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT

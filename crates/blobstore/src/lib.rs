@@ -10,6 +10,7 @@
 mod buffers;
 mod driver;
 mod error;
+mod intake;
 mod key;
 mod read;
 mod root;

@@ -13,20 +13,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use bytes::Bytes;
+use futures_util::Stream;
 use oci::{Algorithm, Digest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::driver::{Driver, Staging};
+use crate::intake::{BUFFER_BYTES, Intake, Received};
 use crate::s3::Upload;
 use crate::state::Hasher;
 use crate::{AppendError, Error, Key, UploadState, blocking, observe};
-
-/// Bytes gathered before they are handed on. Network chunks are far smaller, and a wake-up for each of them
-/// costs more than copying them together.
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Buffers waiting to be written. With the one being filled and the one being written a transfer holds 1 MiB,
 /// which keeps fifty of them well within 128 MiB.
@@ -283,13 +280,6 @@ fn reread(staging: &dyn Staging, size: u64, algorithm: Algorithm) -> io::Result<
     Ok(hasher.finish())
 }
 
-/// How the body ended.
-#[derive(Default)]
-struct Received {
-    interrupted: Option<String>,
-    over_limit: bool,
-}
-
 /// Takes bytes in on one side and has them written on the other.
 struct Pump {
     sender: mpsc::Sender<Bytes>,
@@ -330,53 +320,17 @@ impl Pump {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Display,
     {
-        let mut received = Received::default();
-        let mut room = length_max.unwrap_or(u64::MAX);
-        let mut gathered = BytesMut::new();
+        let mut intake = Intake::new(body, length_max);
         loop {
-            let mut chunk = tokio::select! {
-                chunk = body.next() => match chunk {
-                    Some(Ok(chunk)) => chunk,
-                    Some(Err(err)) => {
-                        received.interrupted = Some(err.to_string());
-                        break;
-                    }
-                    None => break,
+            tokio::select! {
+                buffer = intake.next() => match buffer {
+                    Some(buffer) => self.send(buffer).await?,
+                    None => return Ok(intake.ended()),
                 },
                 // An error of the disk is noticed although the client is silent.
-                ended = self.task.ended(), if self.task.is_running() => {
-                    self.collect(ended)?;
-                    continue;
-                }
-            };
-            if chunk.len() as u64 > room {
-                received.over_limit = true;
-                chunk.truncate(room as usize);
-            }
-            room -= chunk.len() as u64;
-            self.gather(&mut gathered, chunk).await?;
-            if received.over_limit {
-                break;
+                ended = self.task.ended(), if self.task.is_running() => self.collect(ended)?,
             }
         }
-        if !gathered.is_empty() {
-            self.send(gathered.freeze()).await?;
-        }
-        Ok(received)
-    }
-
-    async fn gather(&mut self, gathered: &mut BytesMut, mut chunk: Bytes) -> io::Result<()> {
-        while !chunk.is_empty() {
-            if gathered.capacity() == 0 {
-                gathered.reserve(BUFFER_BYTES);
-            }
-            let room = BUFFER_BYTES - gathered.len();
-            gathered.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
-            if gathered.len() == BUFFER_BYTES {
-                self.send(std::mem::take(gathered).freeze()).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn send(&mut self, mut buffer: Bytes) -> io::Result<()> {

@@ -26,11 +26,9 @@ use uuid::Uuid;
 use super::client::{Client, absent, is_absent};
 use super::read;
 use super::spool::Spool;
+use crate::intake::{Intake, Received};
 use crate::state::{Hasher, Kept, Tail};
 use crate::{AppendError, Appended, Error, Key, UploadState, blocking, observe};
-
-/// Bytes gathered before they are written and hashed.
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Parts of one upload on their way at once. All uploads share the memory for parts.
 const PARTS_AT_ONCE: usize = 4;
@@ -268,45 +266,19 @@ impl Upload {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Display,
     {
-        let mut received = Received::default();
-        let mut room = length_max.unwrap_or(u64::MAX);
-        let mut gathered = BytesMut::new();
+        let mut intake = Intake::new(body, length_max);
         loop {
-            let mut chunk = tokio::select! {
-                chunk = body.next() => match chunk {
-                    Some(Ok(chunk)) => chunk,
-                    Some(Err(err)) => {
-                        received.interrupted = Some(err.to_string());
-                        break;
-                    }
-                    None => break,
+            tokio::select! {
+                buffer = intake.next() => match buffer {
+                    Some(buffer) => self.take(run, buffer).await?,
+                    None => return Ok(intake.ended()),
                 },
                 // A fault of the service is noticed although the client is silent.
                 Some(part) = self.parts.join_next(), if !self.parts.is_empty() => {
                     run.stored(part.map_err(io::Error::other)??);
-                    continue;
-                }
-            };
-            if chunk.len() as u64 > room {
-                received.over_limit = true;
-                chunk.truncate(room as usize);
-            }
-            room -= chunk.len() as u64;
-            while !chunk.is_empty() {
-                let fits = BUFFER_BYTES - gathered.len();
-                gathered.extend_from_slice(&chunk.split_to(fits.min(chunk.len())));
-                if gathered.len() == BUFFER_BYTES {
-                    self.take(run, gathered.split().freeze()).await?;
                 }
             }
-            if received.over_limit {
-                break;
-            }
         }
-        if !gathered.is_empty() {
-            self.take(run, gathered.freeze()).await?;
-        }
-        Ok(received)
     }
 
     /// Writes and hashes bytes, and sends the parts that they fill.
@@ -473,13 +445,6 @@ impl Run {
             *slot = Some(tag);
         }
     }
-}
-
-/// How the body ended.
-#[derive(Default)]
-struct Received {
-    interrupted: Option<String>,
-    over_limit: bool,
 }
 
 /// The outcome of a publication, for as long as somebody waits for it. Given up on after the bytes were
