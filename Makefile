@@ -56,7 +56,7 @@ soak: setup build ## kills, database faults, fuzzing, fifty blobs of 1 GiB, a la
 	@HYTHE_MEMORY_MIB=$(or $(MEMORY_MIB),1024) cargo test --locked --package hythe-testbed --test it ds_11 -- --nocapture
 	@tests/soak/large_layer.py --mebibytes $(or $(LAYER_MIB),5120)
 	@scripts/setup.sh soak
-	@HYTHE_R09_UPLOADS=1000 cargo test --locked --package hythe-blobstore --test faults -- --nocapture
+	@HYTHE_R09_UPLOADS=$(or $(R09_UPLOADS),1000) cargo test --locked --package hythe-blobstore --test faults -- --nocapture
 	@HYTHE_S3_SERVER=minio cargo test --locked --package hythe-blobstore --test suite --test minio -- --include-ignored \
 	  --test-threads 3 s3:: encryption
 	@tests/conformance/run.py --storage minio
