@@ -167,9 +167,10 @@ impl BlobStore {
     /// Claims the upload `id` for the caller alone, across processes unless [`BlobStore::shares_uploads`]. The
     /// claim ends when the writer is dropped, or with the process.
     ///
-    /// An upload that does not exist is begun (with an id from [`BlobStore::upload_id`]); one that stays empty leaves nothing behind. Somebody else may
-    /// have finished or discarded the upload while this call waited, so callers read their record of it after
-    /// this call. Fails with [`Error::Busy`] when the claim is held by another for about ten seconds.
+    /// An upload that does not exist is begun (with an id from [`BlobStore::upload_id`]); one that stays empty
+    /// leaves nothing behind. Somebody else may have finished or discarded the upload while this call waited, so
+    /// callers read their record of it after this call. Fails with [`Error::Busy`] when the claim is held by
+    /// another for about ten seconds.
     pub async fn writer(&self, id: Uuid) -> Result<Writer, Error> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(5);
@@ -243,7 +244,8 @@ impl BlobStore {
         read::whole(&self.inner, key, limit).await
     }
 
-    /// Removes keys, as many as it can; one that is missing counts as removed. A power cut may bring bytes back, never lose others.
+    /// Removes keys, as many as it can; one that is missing counts as removed. A power cut may bring bytes back,
+    /// never lose others.
     pub async fn delete(&self, keys: &[Key]) -> Result<(), Error> {
         let keys = keys.to_vec();
         match &self.inner.backend {
