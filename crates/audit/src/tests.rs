@@ -86,16 +86,21 @@ async fn nothing_that_is_written_can_be_changed_or_removed() {
     append_alone(&database, &entry(&origin(), "login", None)).await.unwrap();
 
     // The runtime role lacks the right; the owner is stopped by the trigger.
-    for pool in [database.pool(), database.owner()] {
-        assert!(sqlx::query!("update audit.entries set outcome = 'failed'").execute(pool).await.is_err());
-        assert!(
-            sqlx::query!("update audit.entries set outcome = 'failed' where false")
-                .execute(pool)
-                .await
-                .is_err()
-        );
-        assert!(sqlx::query!("delete from audit.entries").execute(pool).await.is_err());
-        assert!(sqlx::query!("truncate audit.entries").execute(pool).await.is_err());
+    for owner in [false, true] {
+        for statement in [
+            "update audit.entries set outcome = 'failed'",
+            "update audit.entries set outcome = 'failed' where false",
+            "delete from audit.entries",
+            "truncate audit.entries",
+        ] {
+            let statement = sqlx::query(statement);
+            let done = if owner {
+                statement.execute(database.owner()).await
+            } else {
+                statement.execute(database.pool()).await
+            };
+            assert!(done.is_err(), "owner: {owner}");
+        }
     }
     let rows = all(&database).await;
     assert_eq!(rows.len(), 1);

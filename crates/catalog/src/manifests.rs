@@ -10,8 +10,7 @@ use tenancy::Tenancy;
 
 use blobstore::BlobStore;
 
-use crate::tags::{self, HistoryAction};
-use crate::{Delete, Error, Place, Pull, PullCounter, Push, PushTarget, Pushed, retrying};
+use crate::{Delete, Error, Place, Pull, PullCounter, Push, PushTarget, Pushed, retrying, tags};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
@@ -202,7 +201,7 @@ pub(crate) async fn remove(
         sqlx::query_scalar!("delete from catalog.tags where manifest_id = $1 returning name", manifest)
             .fetch_all(&mut **tx)
             .await?;
-    tags::history(tx, caller, repository, &names, HistoryAction::Delete, Some(digest), None).await?;
+    tags::removed(tx, caller, repository, &names, digest).await?;
     sqlx::query!("update catalog.manifests set deleted_at = now() where id = $1", manifest)
         .execute(&mut **tx)
         .await?;

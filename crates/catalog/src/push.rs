@@ -15,9 +15,8 @@ use serde_json::Value;
 use tenancy::ProjectId;
 
 use crate::manifests::Manifests;
-use crate::tags::{self, HistoryAction};
-use crate::uploads::repository_id;
-use crate::{Error, Push, facts, retrying, sort_key};
+use crate::uploads::charge_failed;
+use crate::{Error, Place, Push, facts, retrying, sort_key, tags};
 
 /// Annotations kept in the row, for lists.
 const ANNOTATION_BYTES_MAX: usize = 64 * 1024;
@@ -159,14 +158,10 @@ async fn read_facts(manifests: &Manifests, push: &Push, manifest: &Manifest) -> 
 async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Incoming) -> Result<(), Error> {
     let place = &push.place;
     let mut tx = manifests.database.begin().await?;
-    let repository = repository_id(&mut tx, place).await?;
-    lock_blobs(&mut tx, incoming).await?;
-    let first = lock_for_push(&mut tx, repository).await?;
-    let children = check_links(&mut tx, repository, incoming).await?;
+    let Locked { repository, first, linked } = lock(&mut tx, place, incoming).await?;
+    let children = loose_children(&mut tx, repository, incoming, &linked).await?;
     let stored = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
-    publish(&mut tx, repository, !stored.alive_before).await?;
     move_tags(&mut tx, push, repository, stored.id, tags, &incoming.digest).await?;
-    let charge = reference(&mut tx, place.project, &stored).await?;
     let name = match tags.first() {
         Some(tag) => format!("{}:{tag}", place.repository),
         None => format!("{}@{}", place.repository, incoming.digest),
@@ -174,10 +169,12 @@ async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Inco
     let object = audit::Object { kind: "artifact", id: incoming.digest.to_string(), name: &name };
     tags::trail(&mut tx, &push.caller, place, "artifact_push", object).await?;
     if first {
+        // The project's row is locked between `project_blobs` and the quota.
+        let charge = publish(&mut tx, place.project, repository, &stored).await?;
         manifests.tenancy.repository_count_change(&mut tx, place.project, 1).await?;
-    }
-    if charge != 0 {
         manifests.tenancy.quota_charge(&mut tx, place.project, charge).await?;
+    } else {
+        publish_and_charge(&mut tx, place.project, repository, &stored).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -190,32 +187,47 @@ fn children_of(incoming: &Incoming) -> &[Descriptor] {
     }
 }
 
-/// Locks every blob that the manifest names, in order of digest, so that none can be collected from here on, and
-/// checks that the ones it needs are live and as large as it says.
-async fn lock_blobs(tx: &mut Tx, incoming: &Incoming) -> Result<(), Error> {
+/// A repository that is locked for a push.
+struct Locked {
+    repository: i64,
+    /// It never had a manifest.
+    first: bool,
+    /// Sizes of the blobs that the manifest names and that are live and linked here, by digest.
+    linked: BTreeMap<Vec<u8>, u64>,
+}
+
+/// Locks every blob that the manifest names, so that none can be collected from here on, and the repository, which
+/// orders all changes of its manifests, tags and links. Checks that the blobs the manifest needs are live, linked here
+/// and as large as it says.
+async fn lock(tx: &mut Tx, place: &Place, incoming: &Incoming) -> Result<Locked, Error> {
     let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
     digests.extend(children_of(incoming).iter().map(|child| child.digest.to_bytes()));
-    if digests.is_empty() {
-        return Ok(());
-    }
     let rows = sqlx::query!(
-        "select digest, size, state from catalog.blobs where digest = any($1) order by digest for key share",
+        r#"select repository as "repository!", first as "first!", digest, size, live, linked
+           from catalog.begin_push($1, $2, $3)"#,
+        place.project.0,
+        place.repository.as_str(),
         &digests
     )
     .fetch_all(&mut **tx)
     .await?;
-    let live: BTreeMap<Vec<u8>, u64> =
-        rows.into_iter().filter(|row| row.state == "live").map(|row| (row.digest, row.size as u64)).collect();
-    missing(incoming, |digest| live.contains_key(digest))?;
+    let head = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (repository, first) = (head.repository, head.first);
+    let linked: BTreeMap<Vec<u8>, u64> = rows
+        .into_iter()
+        .filter(|row| row.live == Some(true) && row.linked == Some(true))
+        .filter_map(|row| Some((row.digest?, row.size? as u64)))
+        .collect();
+    missing(incoming, |digest| linked.contains_key(digest))?;
     for (digest, blob) in &incoming.blobs {
-        if let Some(size) = live.get(digest).filter(|size| **size != blob.size) {
+        if let Some(size) = linked.get(digest).filter(|size| **size != blob.size) {
             return Err(Error::ManifestInvalid(format!(
                 "blob {} has {size} bytes, the manifest says {}",
                 blob.digest, blob.size
             )));
         }
     }
-    Ok(())
+    Ok(Locked { repository, first, linked })
 }
 
 /// Every blob that the manifest needs must be `present`; the error names those that are not.
@@ -229,49 +241,24 @@ fn missing(incoming: &Incoming, present: impl Fn(&Vec<u8>) -> bool) -> Result<()
     if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
 }
 
-/// Takes the repository's lock, which orders all changes of its manifests, tags and links. True when it never
-/// had a manifest.
-async fn lock_for_push(tx: &mut Tx, repository: i64) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar!(
-        r#"select last_published_at is null as "first!" from catalog.repositories
-         where id = $1 for no key update"#,
-        repository
-    )
-    .fetch_one(&mut **tx)
-    .await?)
-}
-
-/// Checks that every blob the manifest needs is linked here. In a statement of its own, under the repository's
-/// lock: a link seen before the lock was won may be gone by then. Returns the children of an index that are
-/// blobs here and not manifests: older BuildKit cache exports are indexes of layers, and the collector must keep
-/// those.
-async fn check_links(tx: &mut Tx, repository: i64, incoming: &Incoming) -> Result<Vec<BlobRef>, Error> {
+/// The children of an index that are blobs here and not manifests: older BuildKit cache exports are indexes of layers,
+/// and the collector must keep those.
+async fn loose_children(
+    tx: &mut Tx,
+    repository: i64,
+    incoming: &Incoming,
+    linked: &BTreeMap<Vec<u8>, u64>,
+) -> Result<Vec<BlobRef>, Error> {
     let children = children_of(incoming);
-    let child_digests: Vec<Vec<u8>> = children.iter().map(|child| child.digest.to_bytes()).collect();
-    let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
-    digests.extend(child_digests.iter().cloned());
-    if digests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = sqlx::query!(
-        "select l.digest, l.size from catalog.repository_blobs l
-         join catalog.blobs b on b.digest = l.digest and b.state = 'live'
-         where l.repository_id = $1 and l.digest = any($2)",
-        repository,
-        &digests
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    let linked: BTreeMap<Vec<u8>, u64> = rows.into_iter().map(|row| (row.digest, row.size as u64)).collect();
-    missing(incoming, |digest| linked.contains_key(digest))?;
     if children.is_empty() {
         return Ok(Vec::new());
     }
+    let digests: Vec<Vec<u8>> = children.iter().map(|child| child.digest.to_bytes()).collect();
     let manifests = sqlx::query_scalar!(
         "select digest from catalog.manifests
          where repository_id = $1 and digest = any($2) order by digest for key share",
         repository,
-        &child_digests
+        &digests
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -291,29 +278,44 @@ async fn check_links(tx: &mut Tx, repository: i64, incoming: &Incoming) -> Resul
 struct Stored {
     id: i64,
     alive_before: bool,
-    /// Blobs that this push recorded first: all of them for a new row.
+    /// Blobs that this push added to a row that was there.
     recorded: Vec<Vec<u8>>,
 }
 
-/// Counts what the manifest names, unless it was counted before. Returns the bytes to charge to the project.
-async fn reference(tx: &mut Tx, project: ProjectId, stored: &Stored) -> Result<i64, Error> {
-    if !stored.alive_before {
-        let charge = sqlx::query_scalar!(
-            r#"select catalog.reference_manifest($1, $2) as "charge!""#,
-            project.0,
-            stored.id
-        );
-        return Ok(charge.fetch_one(&mut **tx).await?);
-    }
-    if stored.recorded.is_empty() {
-        return Ok(0);
-    }
-    let charge = sqlx::query_scalar!(
-        r#"select catalog.reference_blobs($1, $2) as "charge!""#,
+/// Counts the publication, and what the manifest names unless it was counted before. Returns the bytes to charge to
+/// the project.
+async fn publish(tx: &mut Tx, project: ProjectId, repository: i64, stored: &Stored) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select catalog.publish($1, $2, $3, $4, $5) as "charge!""#,
         project.0,
+        repository,
+        stored.id,
+        stored.alive_before,
         &stored.recorded
-    );
-    Ok(charge.fetch_one(&mut **tx).await?)
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// [`publish`] and the charge in one statement.
+async fn publish_and_charge(
+    tx: &mut Tx,
+    project: ProjectId,
+    repository: i64,
+    stored: &Stored,
+) -> Result<(), Error> {
+    sqlx::query_scalar!(
+        "select tenancy.charge($1, catalog.publish($1, $2, $3, $4, $5))",
+        project.0,
+        repository,
+        stored.id,
+        stored.alive_before,
+        &stored.recorded
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(|err| charge_failed(project, err))?;
+    Ok(())
 }
 
 /// Inserts the manifest, or brings an existing row back to life.
@@ -336,12 +338,20 @@ async fn insert_manifest(
         .values()
         .map(|blob| blob.size)
         .fold(incoming.payload.len() as u64, u64::saturating_add);
+    let kept: Vec<&BlobRef> = incoming.blobs.values().chain(children).collect();
+    let columns = BlobColumns::of(&kept);
     let inserted = sqlx::query_scalar!(
-        "insert into catalog.manifests
-             (repository_id, digest, media_type, artifact_type, config_media_type, config_digest, subject_digest,
-              payload, total_size, non_distributable, annotations, kind, facts, pushed_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         on conflict (repository_id, digest) do nothing returning id",
+        "with made as (
+             insert into catalog.manifests
+                 (repository_id, digest, media_type, artifact_type, config_media_type, config_digest, subject_digest,
+                  payload, total_size, non_distributable, annotations, kind, facts, pushed_by)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             on conflict (repository_id, digest) do nothing returning id
+         ), recorded as (
+             insert into catalog.manifest_blobs (manifest_id, digest, role, size, media_type)
+             select made.id, b.* from made, unnest($15::bytea[], $16::text[], $17::bigint[], $18::text[]) as b
+         )
+         select id from made",
         repository,
         incoming.digest.to_bytes(),
         manifest.media_type,
@@ -355,15 +365,17 @@ async fn insert_manifest(
         incoming.annotations,
         manifest::kind(manifest),
         incoming.facts,
-        push.caller.actor().name
+        push.caller.actor().name,
+        &columns.digests,
+        &columns.roles,
+        &columns.sizes,
+        &columns.media_types
     )
     .fetch_optional(&mut **tx)
     .await?;
     if let Some(id) = inserted {
-        let blobs: Vec<&BlobRef> = incoming.blobs.values().chain(children).collect();
-        let recorded = record_blobs(tx, id, &blobs).await?;
         insert_children(tx, repository, id, incoming).await?;
-        return Ok(Stored { id, alive_before: false, recorded });
+        return Ok(Stored { id, alive_before: false, recorded: Vec::new() });
     }
     let known = sqlx::query!(
         r#"select id, media_type, deleted_at is null as "alive!" from catalog.manifests
@@ -389,7 +401,7 @@ async fn insert_manifest(
     .execute(&mut **tx)
     .await?;
     // A cache index may come before the layers it names; those that have arrived since are kept from now on.
-    let recorded = record_blobs(tx, known.id, &children.iter().collect::<Vec<_>>()).await?;
+    let recorded = record_children(tx, known.id, children).await?;
     Ok(Stored { id: known.id, alive_before: known.alive, recorded })
 }
 
@@ -400,20 +412,40 @@ fn has_foreign(manifest: &Manifest) -> bool {
     }
 }
 
-/// Records the blobs that a manifest keeps alive. Returns those it did not keep before.
-async fn record_blobs(tx: &mut Tx, manifest: i64, blobs: &[&BlobRef]) -> Result<Vec<Vec<u8>>, Error> {
-    if blobs.is_empty() {
+/// Blobs as the columns of `manifest_blobs`.
+struct BlobColumns {
+    digests: Vec<Vec<u8>>,
+    roles: Vec<String>,
+    sizes: Vec<i64>,
+    media_types: Vec<String>,
+}
+
+impl BlobColumns {
+    fn of(blobs: &[&BlobRef]) -> Self {
+        Self {
+            digests: blobs.iter().map(|blob| blob.digest.to_bytes()).collect(),
+            roles: blobs.iter().map(|blob| blob.role.to_owned()).collect(),
+            sizes: blobs.iter().map(|blob| blob.size as i64).collect(),
+            media_types: blobs.iter().map(|blob| blob.media_type.clone()).collect(),
+        }
+    }
+}
+
+/// Records children that a known manifest keeps alive. Returns those it did not keep before.
+async fn record_children(tx: &mut Tx, manifest: i64, children: &[BlobRef]) -> Result<Vec<Vec<u8>>, Error> {
+    if children.is_empty() {
         return Ok(Vec::new());
     }
+    let columns = BlobColumns::of(&children.iter().collect::<Vec<_>>());
     let recorded = sqlx::query_scalar!(
         "insert into catalog.manifest_blobs (manifest_id, digest, role, size, media_type)
          select $1, * from unnest($2::bytea[], $3::text[], $4::bigint[], $5::text[])
          on conflict do nothing returning digest",
         manifest,
-        &blobs.iter().map(|blob| blob.digest.to_bytes()).collect::<Vec<_>>(),
-        &blobs.iter().map(|blob| blob.role.to_owned()).collect::<Vec<_>>(),
-        &blobs.iter().map(|blob| blob.size as i64).collect::<Vec<_>>(),
-        &blobs.iter().map(|blob| blob.media_type.clone()).collect::<Vec<_>>()
+        &columns.digests,
+        &columns.roles,
+        &columns.sizes,
+        &columns.media_types
     );
     Ok(recorded.fetch_all(&mut **tx).await?)
 }
@@ -459,20 +491,8 @@ async fn insert_children(
     Ok(())
 }
 
-/// Counts the publication.
-async fn publish(tx: &mut Tx, repository: i64, new: bool) -> Result<(), Error> {
-    sqlx::query!(
-        "update catalog.repositories
-         set manifest_count = manifest_count + $2, updated_at = now(), last_published_at = now() where id = $1",
-        repository,
-        i64::from(new)
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Points the tags at the manifest, with their history, in three statements however many there are.
+/// Points the tags at the manifest, with their history, in one statement however many there are. A tag that names it
+/// already is pushed anew and has no new history.
 async fn move_tags(
     tx: &mut Tx,
     push: &Push,
@@ -487,35 +507,35 @@ async fn move_tags(
     let mut names: Vec<String> = tags.iter().map(Tag::to_string).collect();
     names.sort();
     names.dedup();
-    let before = sqlx::query!(
-        "select t.name, m.digest from catalog.tags t join catalog.manifests m on m.id = t.manifest_id
-         where t.repository_id = $1 and t.name = any($2)",
-        repository,
-        &names
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let actor = push.caller.actor();
     sqlx::query!(
-        "insert into catalog.tags as t (repository_id, name, manifest_id, natural_key, semver_key, pushed_by)
-         select $1, n.name, $2, n.natural_key, n.semver_key, $6
-         from unnest($3::text[], $4::text[], $5::text[]) as n(name, natural_key, semver_key) order by n.name
-         on conflict (repository_id, name) do update set
-             manifest_id = excluded.manifest_id, pushed_at = now(), pushed_by = excluded.pushed_by",
+        "with before as (
+             select t.name, m.digest from catalog.tags t join catalog.manifests m on m.id = t.manifest_id
+             where t.repository_id = $1 and t.name = any($3)
+         ), pushed as (
+             insert into catalog.tags as t (repository_id, name, manifest_id, natural_key, semver_key, pushed_by)
+             select $1, n.name, $2, n.natural_key, n.semver_key, $6
+             from unnest($3::text[], $4::text[], $5::text[]) as n(name, natural_key, semver_key) order by n.name
+             on conflict (repository_id, name) do update set
+                 manifest_id = excluded.manifest_id, pushed_at = now(), pushed_by = excluded.pushed_by
+         )
+         insert into catalog.tag_history
+             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
+         select $1, n.name, case when b.digest is null then 'create' else 'move' end, b.digest, $7, $8, $9, $6, $10
+         from unnest($3::text[]) as n(name) left join before b on b.name = n.name
+         where b.digest is distinct from $7",
         repository,
         manifest,
         &names,
         &names.iter().map(|name| sort_key::natural(name)).collect::<Vec<_>>(),
         &names.iter().map(|name| sort_key::semver(name)).collect::<Vec<_>>() as &[Option<String>],
-        push.caller.actor().name
+        actor.name,
+        digest.to_bytes(),
+        actor.kind,
+        actor.id,
+        push.caller.origin.client
     )
     .execute(&mut **tx)
     .await?;
-    let created: Vec<String> =
-        names.iter().filter(|name| !before.iter().any(|old| old.name == **name)).cloned().collect();
-    tags::history(tx, &push.caller, repository, &created, HistoryAction::Create, None, Some(digest)).await?;
-    let target = digest.to_bytes();
-    let (names, from): (Vec<String>, Vec<Vec<u8>>) =
-        before.into_iter().filter(|old| old.digest != target).map(|old| (old.name, old.digest)).unzip();
-    tags::moves(tx, &push.caller, repository, &names, &from, digest).await?;
     Ok(())
 }

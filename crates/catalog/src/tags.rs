@@ -152,7 +152,7 @@ pub(crate) async fn remove(
         return Ok(None);
     };
     let digest = stored_digest(&digest)?;
-    history(tx, caller, repository, &[tag.to_string()], HistoryAction::Delete, Some(&digest), None).await?;
+    removed(tx, caller, repository, &[tag.to_string()], &digest).await?;
     sqlx::query!("update catalog.repositories set updated_at = now() where id = $1", repository)
         .execute(&mut **tx)
         .await?;
@@ -168,30 +168,13 @@ pub(crate) async fn remove(
     Ok(Some(digest))
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum HistoryAction {
-    Create,
-    Delete,
-}
-
-impl HistoryAction {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-/// One history row per tag name, in one statement.
-pub(crate) async fn history(
+/// One history row per removed tag, in one statement; `from` is what they named.
+pub(crate) async fn removed(
     tx: &mut Tx,
     caller: &Caller,
     repository: i64,
     names: &[String],
-    action: HistoryAction,
-    from: Option<&Digest>,
-    to: Option<&Digest>,
+    from: &Digest,
 ) -> Result<(), Error> {
     if names.is_empty() {
         return Ok(());
@@ -199,45 +182,11 @@ pub(crate) async fn history(
     let actor = caller.actor();
     sqlx::query!(
         "insert into catalog.tag_history
-             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
-         select $1, name, $3, $4, $5, $6, $7, $8, $9 from unnest($2::text[]) as n(name)",
+             (repository_id, tag, action, from_digest, actor_kind, actor_id, actor_name, client)
+         select $1, name, 'delete', $3, $4, $5, $6, $7 from unnest($2::text[]) as n(name)",
         repository,
         names,
-        action.as_str(),
-        from.map(Digest::to_bytes),
-        to.map(Digest::to_bytes),
-        actor.kind,
-        actor.id,
-        actor.name,
-        caller.origin.client
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// One history row per moved tag, each with what it named before, in one statement.
-pub(crate) async fn moves(
-    tx: &mut Tx,
-    caller: &Caller,
-    repository: i64,
-    names: &[String],
-    from: &[Vec<u8>],
-    to: &Digest,
-) -> Result<(), Error> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let actor = caller.actor();
-    sqlx::query!(
-        "insert into catalog.tag_history
-             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
-         select $1, n.name, 'move', n.digest, $4, $5, $6, $7, $8
-         from unnest($2::text[], $3::bytea[]) as n(name, digest)",
-        repository,
-        names,
-        from,
-        to.to_bytes(),
+        from.to_bytes(),
         actor.kind,
         actor.id,
         actor.name,

@@ -22,7 +22,7 @@ use oci::{Algorithm, Digest};
 use tenancy::Tenancy;
 use uuid::Uuid;
 
-pub(crate) use self::link::repository_id;
+pub(crate) use self::link::charge_failed;
 use crate::allowance::{Allowance, Metered};
 use crate::lease::Lease;
 use crate::{Blob, Config, Error, Push, retrying};
@@ -267,14 +267,21 @@ impl Uploads {
         patience: &mut Patience,
     ) -> Result<(Writer, Lease, Row), Error> {
         let started = Instant::now();
-        // Look first: an id that does not exist must not leave a file behind.
-        patience.spend(self.row(push, id)).await??;
+        let shared = self.store.shares_uploads();
+        if shared {
+            // Look first: nobody may take the lease of a session that is not theirs.
+            patience.spend(self.row(push, id)).await??;
+        }
         let writer = match self.store.writer(id).await {
             Ok(writer) => writer,
-            Err(blobstore::Error::Busy) => return Err(Error::UploadBusy(id)),
+            Err(blobstore::Error::Busy) => {
+                // Who may not know of the session does not learn that somebody writes to it.
+                patience.spend(self.row(push, id)).await??;
+                return Err(Error::UploadBusy(id));
+            }
             Err(other) => return Err(other.into()),
         };
-        let lease = if self.store.shares_uploads() {
+        let lease = if shared {
             Lease::take(&self.database, id, started, patience).await?
         } else {
             Lease::unneeded()
@@ -282,9 +289,12 @@ impl Uploads {
         let row = match patience.spend(self.row(push, id)).await.flatten() {
             Ok(row) => row,
             Err(err @ Error::UploadUnknown(_)) => {
-                // Cancelled or finished while we waited; the writer may have made an empty file anew.
-                drop(writer);
-                self.store.discard(id, None).await?;
+                // Never opened, cancelled or finished while we waited: the writer may have made an empty file. Or
+                // somebody else's, whose bytes stay.
+                if !patience.spend(self.exists(id)).await?? {
+                    drop(writer);
+                    self.store.discard(id, None).await?;
+                }
                 return Err(err);
             }
             Err(err) => return Err(err),
@@ -389,6 +399,15 @@ impl Uploads {
         };
         let allowance = Allowance::new(found.quota.unwrap_or(-1), found.others.unwrap_or(0));
         Ok(Row { offset: found.offset_bytes as u64, state, allowance })
+    }
+
+    async fn exists(&self, id: Uuid) -> Result<bool, Error> {
+        Ok(sqlx::query_scalar!(
+            r#"select exists (select 1 from catalog.upload_sessions where id = $1) as "exists!""#,
+            id
+        )
+        .fetch_one(self.database.pool())
+        .await?)
     }
 
     /// Ends a session that would hold more than the project may, and gives its bytes back at once.

@@ -8,6 +8,7 @@
 
 mod clock;
 mod config;
+mod connections;
 pub mod embedded;
 mod error;
 pub mod list;
@@ -18,6 +19,7 @@ pub mod testing;
 
 pub use clock::Clock;
 pub use config::{Config, EmbeddedConfig, Migrate};
+pub use connections::Pool;
 pub use error::{Error, MigrationError};
 pub use migrate::{MIGRATOR, Planned, Report, check_schema, migrate, plan};
 pub use pool::{Database, Tx};

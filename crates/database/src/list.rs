@@ -9,8 +9,10 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
+
+use crate::Pool;
 
 /// Rows on one page at most; the REST API refuses more before it comes here.
 const PAGE_SIZE_MAX: i64 = 100;
@@ -318,12 +320,7 @@ impl Select {
 ///
 /// Nothing is sent to the database when the query is refused. The second statement is left out when the page
 /// itself tells where the list ends.
-pub async fn page<T>(
-    pool: &PgPool,
-    select: Select,
-    columns: &Columns,
-    query: &Query,
-) -> Result<Page<T>, Error>
+pub async fn page<T>(pool: &Pool, select: Select, columns: &Columns, query: &Query) -> Result<Page<T>, Error>
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
@@ -334,18 +331,17 @@ where
     let limit = if (1..=PAGE_SIZE_MAX).contains(&query.page_size) { query.page_size } else { PAGE_SIZE_MAX };
     let offset = (query.page.max(1) - 1).saturating_mul(limit);
 
-    let mut connection = pool.acquire().await?;
     // Not kept as prepared statements: there are many combinations, and they would push out the hot ones.
     let rows = rows_statement(&select, columns, &query.sort, limit, offset)
         .build_query_as::<T>()
         .persistent(false)
-        .fetch_all(&mut *connection)
+        .fetch_all(pool)
         .await?;
     let read = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let total = if read < limit && (read > 0 || offset == 0) {
         offset + read
     } else {
-        count_statement(&select).build_query_scalar().persistent(false).fetch_one(&mut *connection).await?
+        count_statement(&select).build_query_scalar().persistent(false).fetch_one(pool).await?
     };
     Ok(Page { rows, total })
 }

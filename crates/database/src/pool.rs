@@ -1,9 +1,4 @@
-//! The connection pool and transactions.
-//!
-//! sqlx offers no socket options, so a peer that vanished without a word (power cut, dropped packets) would
-//! hang a connection for a quarter of an hour. The remedy is a bounded ping: before a connection that has been
-//! idle is handed out, and when one comes back, so that a connection with an abandoned statement is closed and
-//! not reused.
+//! The database as a process sees it: single statements, transactions, notifications.
 //!
 //! Invariant: `begin`, `ping`, `commit` and `close` end within five seconds whatever the network does.
 
@@ -13,8 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection};
 
+use crate::connections::{Connection, Pool, TRUSTED};
 use crate::{Clock, Config, Error};
 
 /// Upper bound of `acquire_timeout_ms`: with the second added for the statement itself, an answer still comes
@@ -23,13 +19,6 @@ const ACQUIRE_TIMEOUT_MS_MAX: u64 = 4000;
 
 /// What `begin` and `ping` may take on top of waiting for a connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(900);
-
-/// A healthy server answers a ping in far less than a millisecond; this only has to survive a busy machine.
-const PING_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// A connection used this recently is handed out without a ping. Short enough that after a restart of the
-/// server almost every stale connection is noticed, long enough that a busy pool never pings.
-const TRUSTED_IDLE: Duration = Duration::from_millis(200);
 
 /// The server ends a transaction that does nothing for this long: its owner is gone, and its locks stop others.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "30000";
@@ -43,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The database as this process sees it: a pool and the clock. Clone freely; every clone is the same pool.
 #[derive(Clone)]
 pub struct Database {
-    pool: PgPool,
+    pool: Pool,
     options: PgConnectOptions,
     acquire_timeout: Duration,
     clock: Clock,
@@ -58,28 +47,14 @@ impl Database {
         let options = connect_options(url, config)?;
         let acquire_timeout =
             Duration::from_millis(config.acquire_timeout_ms.clamp(1, ACQUIRE_TIMEOUT_MS_MAX));
-        let pool = PgPoolOptions::new()
-            .max_connections(config.pool_max.max(1))
-            .acquire_timeout(acquire_timeout)
-            // Replaced by the two hooks below, which skip the round trip on a busy pool and never hang.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for < TRUSTED_IDLE {
-                        return Ok(true);
-                    }
-                    answers(connection).await
-                })
-            })
-            .after_release(|connection, _| Box::pin(answers(connection)))
-            .connect_lazy_with(options.clone());
+        let pool = Pool::new(options.clone(), config.pool_max, acquire_timeout)?;
         let database = Self { pool, options, acquire_timeout, clock };
         database.ping().await?;
         Ok(database)
     }
 
     /// The pool, for single statements: `sqlx::query!(..).fetch_one(database.pool())`.
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -87,16 +62,19 @@ impl Database {
     /// shows, it tries once more on one that has been tested.
     pub async fn begin(&self) -> Result<Tx, Error> {
         self.bounded("begin", async {
-            match self.pool.begin().await {
-                Err(err) if is_stale(&err) => {
-                    self.distrust().await;
-                    Ok(self.pool.begin().await?)
+            let mut connection = self.pool.acquire().await?;
+            if let Err(err) = connection.begin().await {
+                if !is_stale(&err) {
+                    return Err(err.into());
                 }
-                first => Ok(first?),
+                drop(connection);
+                self.distrust().await;
+                connection = self.pool.acquire().await?;
+                connection.begin().await?;
             }
+            Ok(Tx(connection))
         })
         .await
-        .map(Tx)
     }
 
     /// The clock of the process.
@@ -155,14 +133,13 @@ impl Database {
 
     /// Connections in use and connections idle, for metrics.
     pub fn pool_status(&self) -> (usize, usize) {
-        let idle = self.pool.num_idle();
-        (usize::try_from(self.pool.size()).unwrap_or(usize::MAX).saturating_sub(idle), idle)
+        self.pool.status()
     }
 
     /// Where one connection was dead the others are too. After this pause none of them is trusted without a
     /// ping any more.
     async fn distrust(&self) {
-        tokio::time::sleep(TRUSTED_IDLE).await;
+        tokio::time::sleep(TRUSTED).await;
     }
 
     async fn bounded<T>(
@@ -178,22 +155,23 @@ impl Database {
 
 /// A transaction. Pass `&mut Tx` between crates and run statements on `&mut *tx` (or `&mut **tx` when `tx` is
 /// itself a reference). Dropped without [`Tx::commit`] it is rolled back.
-pub struct Tx(Transaction<'static, Postgres>);
+pub struct Tx(Connection);
 
 impl Tx {
     /// Makes everything done here durable. After [`Error::Unavailable`] nobody knows whether it is.
     pub async fn commit(self) -> Result<(), Error> {
-        match tokio::time::timeout(COMMIT_TIMEOUT, self.0.commit()).await {
-            Ok(done) => Ok(done?),
-            Err(_) => Err(Error::timed_out("commit")),
-        }
+        self.finish("commit").await
     }
 
     /// Undoes everything now, instead of when the connection is next used.
     pub async fn rollback(self) -> Result<(), Error> {
-        match tokio::time::timeout(COMMIT_TIMEOUT, self.0.rollback()).await {
+        self.finish("rollback").await
+    }
+
+    async fn finish(mut self, statement: &'static str) -> Result<(), Error> {
+        match tokio::time::timeout(COMMIT_TIMEOUT, self.0.finish(statement)).await {
             Ok(done) => Ok(done?),
-            Err(_) => Err(Error::timed_out("rollback")),
+            Err(_) => Err(Error::timed_out(statement)),
         }
     }
 }
@@ -222,15 +200,6 @@ fn is_stale(err: &sqlx::Error) -> bool {
             matches!(answer.code().as_deref(), Some("57P01" | "57P02" | "57P05"))
         }
         _ => false,
-    }
-}
-
-/// False: the connection is dead, and the pool opens another one. An error makes the pool drop the connection
-/// without a goodbye, which is right for one that does not answer.
-async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
-        Ok(answer) => Ok(answer.is_ok()),
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -424,7 +393,7 @@ mod tests {
         let pid: i32 =
             sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();
         drop(connection);
-        tokio::time::sleep(TRUSTED_IDLE * 2).await;
+        tokio::time::sleep(TRUSTED * 2).await;
         // As good as a pulled cable: the socket stays open and nothing comes.
         kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
         let started = Instant::now();

@@ -4,7 +4,7 @@
 //! (`registry_http_*`); everything else is `hythe_http_*`. No label ever holds a repository, a path or
 //! anything else a client can invent: the number of series has a bound that follows from the code.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -41,21 +41,20 @@ pub struct InstallError(#[source] metrics_exporter_prometheus::BuildError);
 impl Metrics {
     /// Installs the recorder of the process, once; further calls return the same one.
     pub fn install() -> Result<Self, InstallError> {
-        static INSTALLED: OnceLock<Metrics> = OnceLock::new();
-        if let Some(installed) = INSTALLED.get() {
-            return Ok(installed.clone());
+        // Held while the recorder is installed: of two first calls at once, the second waits for the first.
+        static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metrics) = installed.as_ref() {
+            return Ok(metrics.clone());
         }
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATION_BUCKETS)
             .and_then(|builder| {
                 builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), SIZE_BUCKETS)
             })
-            .and_then(PrometheusBuilder::install_recorder);
-        match handle {
-            Ok(handle) => Ok(INSTALLED.get_or_init(|| Self { handle }).clone()),
-            // Two first calls at once: the loser finds the winner's recorder.
-            Err(error) => INSTALLED.get().cloned().ok_or(InstallError(error)),
-        }
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(InstallError)?;
+        Ok(installed.insert(Self { handle }).clone())
     }
 
     /// All metrics in the text format of Prometheus.

@@ -38,7 +38,7 @@ pub use permit::{
     UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
-pub use quotas::Quota;
+pub use quotas::{Quota, charge_refusal};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings, SettingsUpdate};

@@ -1,12 +1,14 @@
 //! Storage quotas: one hot row per project, changed by one statement.
 //!
 //! The rows stand apart from the projects so that a push never waits for an edit of the project. `catalog`
-//! says how many bytes a change costs; whether they fit is decided here and nowhere else.
+//! says how many bytes a change costs; whether they fit is decided by the SQL function `tenancy.charge` and nowhere
+//! else.
 //!
 //! Invariant: the decision and the charge are the same statement, so no two pushes can both take the last
 //! byte. A release always succeeds.
 
 use database::Tx;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::{Error, ProjectId, Tenancy};
 
@@ -31,7 +33,7 @@ impl Tenancy {
     }
 
     /// Charges (or, below zero, releases) bytes inside the transaction that stores (or removes) them. The
-    /// row stays locked until the end of `tx`: call it last.
+    /// row stays locked until the end of `tx`, and a refusal ends `tx`: call it last.
     ///
     /// # Errors
     /// `QuotaExceeded`, and `ProjectGone` for a charge to a project that was deleted meanwhile. A release
@@ -40,28 +42,26 @@ impl Tenancy {
         if delta_bytes == 0 {
             return Ok(());
         }
-        let charged = sqlx::query!(
-            "update tenancy.quotas set used_bytes = greatest(0, used_bytes + $2::bigint), updated_at = now()
-             where project_id = $1 and ($2::bigint < 0 or hard_bytes < 0 or used_bytes <= hard_bytes - $2::bigint)",
-            project.0,
-            delta_bytes
-        )
-        .execute(&mut **tx)
-        .await?;
-        if charged.rows_affected() == 1 || delta_bytes < 0 {
-            return Ok(());
+        let charged = sqlx::query_scalar!("select tenancy.charge($1, $2)", project.0, delta_bytes);
+        match charged.fetch_one(&mut **tx).await {
+            Ok(_) => Ok(()),
+            Err(err) => Err(charge_refusal(project, &err).unwrap_or_else(|| err.into())),
         }
-        let quota = sqlx::query_as!(
-            Quota,
-            "select hard_bytes as hard, used_bytes as used from tenancy.quotas where project_id = $1",
-            project.0
-        )
-        .fetch_optional(&mut **tx)
-        .await?;
-        Err(match quota {
-            Some(Quota { hard, used }) => Error::QuotaExceeded { project, added: delta_bytes, used, hard },
-            None => Error::ProjectGone,
-        })
+    }
+}
+
+/// Why a statement that calls `tenancy.charge` was refused; nothing when it failed for another reason.
+pub fn charge_refusal(project: ProjectId, err: &sqlx::Error) -> Option<Error> {
+    let answer = err.as_database_error()?;
+    match answer.code()?.as_ref() {
+        "HT002" => {
+            let detail = answer.try_downcast_ref::<PgDatabaseError>()?.detail()?;
+            let mut figures = detail.split(' ').map_while(|figure| figure.parse().ok());
+            let (used, hard, added) = (figures.next()?, figures.next()?, figures.next()?);
+            Some(Error::QuotaExceeded { project, added, used, hard })
+        }
+        "HT003" => Some(Error::ProjectGone),
+        _ => None,
     }
 }
 

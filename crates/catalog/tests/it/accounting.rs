@@ -169,7 +169,7 @@ async fn accounts_are_exact_after_concurrent_clients() {
     }
     check(&world, 0).await;
     // Everybody takes locks in one order. A session reports its deadlocks when it ends, if not earlier.
-    world.database.pool().close().await;
+    world.database.close().await;
     let number = async |sql: &'static str| -> i64 {
         sqlx::query_scalar(sql).fetch_one(world.database.owner()).await.unwrap()
     };

@@ -214,7 +214,7 @@ async fn a_push_beside_a_deletion_is_refused_and_not_half_stored() {
         let world = std::sync::Arc::new(World::new().await);
         let layer = world.blob("p/a", b"layer").await;
         world.blob("p/a", br#"{"architecture":"amd64","os":"linux"}"#).await;
-        let mut deletion = world.database.pool().begin().await.unwrap();
+        let mut deletion = world.database.begin().await.unwrap();
         sqlx::query("select id from catalog.repositories where path = 'p/a' for update")
             .execute(&mut *deletion)
             .await
