@@ -3,7 +3,7 @@
 //! A session is (project, repository path, account, offset, store state) in one row. It survives a restart,
 //! and nothing lives in memory between two requests. Requests on one session are made exclusive by the blob
 //! store's writer, which dies with its process, and by a lease in the row where the store is shared by several
-//! machines; the row is read again once both are held.
+//! machines; the row is read once both are held.
 //!
 //! A session takes no more than the project's quota leaves beside what other sessions hold when the request begins.
 //! What is used already is not taken off: the bytes may be those of a blob that the project has, which cost nothing.
