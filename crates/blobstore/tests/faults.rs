@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use hythe_blobstore::{BlobStore, Key, UploadState};
 use oci::{Algorithm, Digest};
-use support::{Fault, Proxy, S3Server};
+use support::{Fault, Proxy, S3Server, content};
 use uuid::Uuid;
 
 const KIB: usize = 1024;
@@ -25,19 +25,6 @@ const SIZES: [usize; 5] = [10, 70 * KIB, 2 * MIB, 5 * MIB - 1, 11 * MIB];
 /// One in a thousand may fail.
 const FAILED_MAX: f64 = 0.001;
 const REQUESTS_MAX: f64 = 1.3;
-
-fn content(length: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
 
 /// What became of one upload.
 enum Outcome {

@@ -12,23 +12,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hythe_blobstore::{AppendError, BlobStore, Error, Key, ReadError, S3Config, UploadState};
 use oci::{Algorithm, Digest};
-use support::{Fault, Proxy, S3Server};
+use support::{Fault, Proxy, S3Server, content};
 use uuid::Uuid;
 
 const MIB: usize = 1024 * 1024;
-
-fn content(length: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
 
 /// A server, a proxy before it, and a store that knows the proxy only.
 struct Bed {

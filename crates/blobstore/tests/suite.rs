@@ -114,18 +114,6 @@ async fn fresh(store: &BlobStore) -> Uuid {
     store.upload_id().await.unwrap()
 }
 
-/// Content without a period that a chunk size could hide behind.
-fn content(length: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(step).collect()
-}
-
 /// A body in chunks of `chunk` bytes.
 fn body(bytes: &Bytes, chunk: usize) -> impl Stream<Item = Result<Bytes, io::Error>> + Unpin + Send + use<> {
     let chunks: Vec<_> = bytes.chunks(chunk.max(1)).map(Bytes::copy_from_slice).map(Ok).collect();

@@ -299,3 +299,70 @@ fn may_pass(error: &sqlx::Error) -> bool {
 async fn in_time(answer: impl Future<Output = Result<(), sqlx::Error>>) -> bool {
     matches!(tokio::time::timeout(PING_TIMEOUT, answer).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::testing;
+
+    async fn pid(pool: &Pool) -> i32 {
+        sqlx::query_scalar("select pg_backend_pid()").fetch_one(pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_session_used_last_is_used_next() {
+        let database = testing::database().await;
+        let pool = database.pool();
+        let (one, other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        drop((one, other));
+        let first = pid(pool).await;
+        for _ in 0..5 {
+            assert_eq!(pid(pool).await, first);
+        }
+        assert_eq!(pool.status(), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_statement_keeps_nobody_waiting() {
+        let database = testing::database_with(&Config { pool_max: 2, ..Config::default() }).await;
+        let pool = database.pool();
+        let sleep = sqlx::query("select pg_sleep(60)").execute(pool);
+        assert!(tokio::time::timeout(Duration::from_millis(100), sleep).await.is_err());
+        let started = Instant::now();
+        pid(pool).await;
+        assert!(started.elapsed() < PING_TIMEOUT, "another session answers meanwhile");
+        // The one that is stuck is given up.
+        while pool.status() != (0, 1) {
+            assert!(started.elapsed() < PING_TIMEOUT * 4, "{:?}", pool.status());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_transaction_is_rolled_back_before_its_session_is_used_again() {
+        let database = testing::database_with(&Config { pool_max: 1, ..Config::default() }).await;
+        let mut tx = database.begin().await.unwrap();
+        sqlx::query("create temporary table left_over (id int)").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        let found: Option<String> =
+            sqlx::query_scalar("select to_regclass('left_over')::text").fetch_one(database.pool()).await.unwrap();
+        assert_eq!(found, None);
+        let state: String = sqlx::query_scalar("select (now() = statement_timestamp())::text")
+            .fetch_one(database.pool())
+            .await
+            .unwrap();
+        assert_eq!(state, "true", "no transaction is open");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_not_read_to_its_end_leaves_nothing_behind() {
+        let database = testing::database_with(&Config { pool_max: 1, ..Config::default() }).await;
+        let mut rows = sqlx::query_scalar::<_, i32>("select * from generate_series(1, 10000)").fetch(database.pool());
+        assert_eq!(rows.try_next().await.unwrap(), Some(1));
+        drop(rows);
+        let seven: i32 = sqlx::query_scalar("select 7").fetch_one(database.pool()).await.unwrap();
+        assert_eq!(seven, 7);
+    }
+}

@@ -118,6 +118,7 @@ impl Bench {
             repositories.show("repositories"),
             begin.elapsed().as_secs_f64()
         ));
+        tokio::time::sleep(self.size.rest).await;
         Ok((tags, repositories))
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hythe_blobstore::{BlobStore, Credential, S3Config};
 
 pub const BUCKET: &str = "blobs";
@@ -189,6 +190,20 @@ pub fn config(port: u16) -> S3Config {
 
 pub fn open(port: u16) -> BlobStore {
     BlobStore::s3(&config(port)).unwrap()
+}
+
+/// Bytes that differ with the seed, without a period that a chunk size could hide behind.
+pub fn content(length: usize, seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
 /// What happens to a request.
