@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use hythe_blobstore::{AppendError, Appended, BlobStore, Config, Error, Key, ReadError, Record, UploadState};
 use oci::{Algorithm, Digest};
+use support::content;
 use uuid::Uuid;
 
 const KIB: usize = 1024;

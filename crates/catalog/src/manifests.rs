@@ -76,12 +76,14 @@ impl Manifests {
         }
     }
 
+    /// Whether the manifest is deleted is asked of the row here, not of the join: with it in the join, a PostgreSQL that
+    /// has no statistics yet walks the index of all living manifests to find one.
     async fn by_digest(&self, place: &Place, digest: &Digest) -> Result<Option<Row>, Error> {
         let row = sqlx::query!(
-            r#"select m.media_type, m.payload,
+            r#"select m.media_type, m.payload, m.deleted_at is null as "alive!",
                     (m.signature_verdict = 2 or m.scan_verdict = 2) as "refused!"
              from catalog.repositories r
-             join catalog.manifests m on m.repository_id = r.id and m.digest = $3 and m.deleted_at is null
+             join catalog.manifests m on m.repository_id = r.id and m.digest = $3
              where r.project_id = $1 and r.path = $2 and r.deleted_at is null"#,
             place.project.0,
             place.repository.as_str(),
@@ -89,7 +91,7 @@ impl Manifests {
         )
         .fetch_optional(self.database.pool())
         .await?;
-        Ok(row.map(|row| Row {
+        Ok(row.filter(|row| row.alive).map(|row| Row {
             digest: digest.clone(),
             media_type: row.media_type,
             payload: row.payload.into(),
@@ -97,13 +99,14 @@ impl Manifests {
         }))
     }
 
+    /// As [`Manifests::by_digest`].
     async fn by_tag(&self, place: &Place, tag: &Tag) -> Result<Option<Row>, Error> {
         let row = sqlx::query!(
-            r#"select m.digest, m.media_type, m.payload,
+            r#"select m.digest, m.media_type, m.payload, m.deleted_at is null as "alive!",
                     (m.signature_verdict = 2 or m.scan_verdict = 2) as "refused!"
              from catalog.repositories r
              join catalog.tags t on t.repository_id = r.id and t.name = $3
-             join catalog.manifests m on m.id = t.manifest_id and m.deleted_at is null
+             join catalog.manifests m on m.id = t.manifest_id
              where r.project_id = $1 and r.path = $2 and r.deleted_at is null"#,
             place.project.0,
             place.repository.as_str(),
@@ -111,15 +114,16 @@ impl Manifests {
         )
         .fetch_optional(self.database.pool())
         .await?;
-        row.map(|row| {
-            Ok(Row {
-                digest: stored_digest(&row.digest)?,
-                media_type: row.media_type,
-                payload: row.payload.into(),
-                refused: row.refused,
+        row.filter(|row| row.alive)
+            .map(|row| {
+                Ok(Row {
+                    digest: stored_digest(&row.digest)?,
+                    media_type: row.media_type,
+                    payload: row.payload.into(),
+                    refused: row.refused,
+                })
             })
-        })
-        .transpose()
+            .transpose()
     }
 
     async fn delete_tag(&self, delete: &Delete, tag: &Tag) -> Result<(), Error> {
