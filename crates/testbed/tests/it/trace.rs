@@ -12,7 +12,10 @@ use nix::unistd::Pid;
 use oci::{Algorithm, Digest};
 
 const CALLS: &str =
-    "trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,pwrite64,send,sendto,sendmsg";
+    "trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,pwrite64,send,sendto,sendmsg,recvfrom";
+
+/// PostgreSQL's "ready for query, no transaction is open", as strace writes it.
+const IDLE: &str = r"Z\0\0\0\5I";
 
 #[tokio::test]
 async fn r_04_a_blob_is_durable_before_it_is_recorded_and_recorded_before_it_is_acknowledged() {
@@ -43,16 +46,19 @@ async fn r_04_a_blob_is_durable_before_it_is_recorded_and_recorded_before_it_is_
     let key = key.unwrap_or_else(|| panic!("no key in {}", rename.text));
     let data = only("the sync of the data", &["sync(", "/uploads/"]);
     let directory = only("the sync of the directory", &["fsync(", &format!("/{}>", &key[..4])]);
-    // Unix sockets lead to PostgreSQL only. The first that it hears of the key, the next commit on that connection, and the answer.
-    let mut to_database = calls.iter().filter(|call| call.text.contains("<UNIX-STREAM:"));
+    // Unix sockets lead to PostgreSQL only. The first that it hears of the key, what it says when it is idle again on that
+    // connection, which is after its commit, and the answer.
+    let mut database = calls.iter().filter(|call| call.text.contains("<UNIX-STREAM:"));
     let recorded =
-        to_database.find(|call| call.text.contains(&key)).unwrap_or_else(|| panic!("no insert\n{}", text()));
+        database.find(|call| call.text.contains(&key)).unwrap_or_else(|| panic!("no insert\n{}", text()));
     let connection = recorded.descriptor();
-    let commit = to_database.find(|call| call.descriptor() == connection && call.text.contains("COMMIT"));
-    let commit = commit.unwrap_or_else(|| panic!("no commit\n{}", text()));
+    let committed = database.find(|call| {
+        call.descriptor() == connection && call.text.starts_with("recvfrom(") && call.text.contains(IDLE)
+    });
+    let committed = committed.unwrap_or_else(|| panic!("no commit\n{}", text()));
     let answer = only("the answer", &["HTTP/1.1 201", digest.hex().as_str()]);
 
-    let order = [data, rename, directory, recorded, commit, answer];
+    let order = [data, rename, directory, recorded, committed, answer];
     for (earlier, later) in order.iter().zip(&order[1..]) {
         assert!(
             earlier.ended < later.begun,
