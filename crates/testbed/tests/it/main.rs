@@ -12,6 +12,7 @@ mod crash;
 mod faults;
 mod fuzz;
 mod gateway;
+mod hostile;
 mod instances;
 mod login;
 mod memory;

@@ -439,6 +439,48 @@ async fn send(
     }
 }
 
+/// What reads over the REST API, with real things of a private project, and an administrator who may read it all.
+pub(crate) struct Reading {
+    pub admin: Client,
+    own: Target,
+    other: Target,
+}
+
+pub(crate) async fn reading() -> Reading {
+    let (everybody, targets) = world().await;
+    let mut targets = targets.into_iter();
+    let (own, other) = (targets.next().expect("a private project"), targets.next().expect("a public one"));
+    Reading { admin: everybody.client(Identity::Sysadmin, Manner::Direct, "").await, own, other }
+}
+
+impl Reading {
+    fn table() -> impl Iterator<Item = Route> {
+        cli::routes()
+            .into_iter()
+            .filter(|route| route.method == "GET" && route.path.starts_with("/api/v2.0/"))
+    }
+
+    /// The id and the path of every reading route.
+    pub fn routes(&self) -> Vec<(&'static str, String)> {
+        Self::table().map(|route| (route.id, fill(&route, &self.own))).collect()
+    }
+
+    /// The same for what is named by an id inside a project, with the id of one project and the name of another.
+    pub fn elsewhere(&self) -> Vec<(&'static str, String)> {
+        let mixed = Target { name: self.other.name.clone(), image: self.other.image.clone(), ..self.own };
+        Self::table()
+            .filter(|route| {
+                route.path.contains("{project")
+                    && route.path.split('{').skip(2).any(|part| {
+                        let name = part.split('}').next().unwrap_or_default();
+                        name == "mid" || name.ends_with("_id") && !name.starts_with("project")
+                    })
+            })
+            .map(|route| (route.id, fill(&route, &mixed)))
+            .collect()
+    }
+}
+
 #[tokio::test]
 async fn az_01_every_route_as_everybody() {
     let table = permissions();
