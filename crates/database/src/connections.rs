@@ -346,8 +346,10 @@ mod tests {
         let mut tx = database.begin().await.unwrap();
         sqlx::query("create temporary table left_over (id int)").execute(&mut *tx).await.unwrap();
         drop(tx);
-        let found: Option<String> =
-            sqlx::query_scalar("select to_regclass('left_over')::text").fetch_one(database.pool()).await.unwrap();
+        let found: Option<String> = sqlx::query_scalar("select to_regclass('left_over')::text")
+            .fetch_one(database.pool())
+            .await
+            .unwrap();
         assert_eq!(found, None);
         let state: String = sqlx::query_scalar("select (now() = statement_timestamp())::text")
             .fetch_one(database.pool())
@@ -359,7 +361,8 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_is_not_read_to_its_end_leaves_nothing_behind() {
         let database = testing::database_with(&Config { pool_max: 1, ..Config::default() }).await;
-        let mut rows = sqlx::query_scalar::<_, i32>("select * from generate_series(1, 10000)").fetch(database.pool());
+        let mut rows =
+            sqlx::query_scalar::<_, i32>("select * from generate_series(1, 10000)").fetch(database.pool());
         assert_eq!(rows.try_next().await.unwrap(), Some(1));
         drop(rows);
         let seven: i32 = sqlx::query_scalar("select 7").fetch_one(database.pool()).await.unwrap();
