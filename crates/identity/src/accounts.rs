@@ -17,6 +17,7 @@ static COLUMNS: list::Columns = list::Columns::new(
         list::text("username", "u.username").sortable(),
         list::text("email", "u.email").sortable(),
         list::text("realname", "u.realname").sortable(),
+        list::text("comment", "u.comment").sortable(),
         list::flag("sysadmin_flag", "u.sysadmin").sortable(),
         list::time("creation_time", "u.created_at").sortable(),
         list::time("update_time", "u.updated_at").sortable(),
@@ -27,6 +28,27 @@ static COLUMNS: list::Columns = list::Columns::new(
 
 const SELECTED: &str = "u.id, u.username as name, u.email, u.realname, u.comment, u.sysadmin, u.disabled, \
                         u.created_at, u.updated_at";
+
+/// A key of `q` that is about two columns.
+const NAME_OR_EMAIL: &str = "username_or_email";
+
+/// Parts of names and addresses that a list of accounts is narrowed down to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserFilter<'a> {
+    pub name: Option<&'a str>,
+    pub email: Option<&'a str>,
+}
+
+fn accounts() -> list::Select {
+    list::Select::new(SELECTED, "identity.users u").and_sql("u.deleted_at is null")
+}
+
+fn bad_query(err: list::Error) -> Error {
+    match err {
+        list::Error::Database(err) => err.into(),
+        other => Error::BadQuery(other),
+    }
+}
 
 impl Identity {
     /// The account of that name, whatever its case. Deleted ones have no name any more.
@@ -85,13 +107,50 @@ impl Identity {
         query: &list::Query,
     ) -> Result<list::Page<Account>, Error> {
         caller.require_sysadmin()?;
-        let select = list::Select::new(SELECTED, "identity.users u")
-            .and("u.id <> ", FIRST.0)
-            .and_sql("u.deleted_at is null");
-        list::page(self.0.database.pool(), select, &COLUMNS, query).await.map_err(|error| match error {
-            list::Error::Database(error) => error.into(),
-            other => Error::BadQuery(other),
-        })
+        self.user_page(&UserFilter::default(), query).await
+    }
+
+    /// As [`Identity::users_list`], for a caller of whom `tenancy` has decided that it may.
+    ///
+    /// # Errors
+    /// `BadQuery`.
+    pub async fn user_page(
+        &self,
+        filter: &UserFilter<'_>,
+        query: &list::Query,
+    ) -> Result<list::Page<Account>, Error> {
+        let mut select = accounts().and("u.id <> ", FIRST.0);
+        if let Some(part) = filter.name {
+            select = select.and_contains("u.username", part);
+        }
+        if let Some(part) = filter.email {
+            select = select.and_contains("u.email", part);
+        }
+        let mut query = query.clone();
+        for (key, value) in query.terms.extract_if(.., |(key, _)| key.eq_ignore_ascii_case(NAME_OR_EMAIL)) {
+            select = match value {
+                list::Value::Exact(text) => select.and_with("", text, " in (u.username, u.email)"),
+                list::Value::Fuzzy(part) => select.and_contains("u.username || chr(10) || u.email", &part),
+                _ => return Err(Error::BadQuery(list::Error::BadValue { key })),
+            };
+        }
+        list::page(self.0.database.pool(), select, &COLUMNS, &query).await.map_err(bad_query)
+    }
+
+    /// One page of the accounts whose user name contains `part`: all of them, or only the one with this id.
+    pub async fn user_search(
+        &self,
+        part: &str,
+        only: Option<UserId>,
+        page: i64,
+        page_size: i64,
+    ) -> Result<list::Page<Account>, Error> {
+        let mut select = accounts().and_contains("u.username", part);
+        if let Some(id) = only {
+            select = select.and("u.id = ", id.0);
+        }
+        let query = list::Query { page, page_size, ..list::Query::default() };
+        list::page(self.0.database.pool(), select, &COLUMNS, &query).await.map_err(bad_query)
     }
 
     /// The user with that id as a principal, when the account is active: for work that outlives its token.

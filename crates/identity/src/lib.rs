@@ -38,6 +38,7 @@ use sealed::Keyring;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use accounts::UserFilter;
 /// Where a request came from, for the trail and for throttling.
 pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};

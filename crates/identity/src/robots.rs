@@ -81,7 +81,8 @@ pub struct RobotChange<'a> {
     pub description: &'a str,
     /// `None` keeps it.
     pub duration_days: Option<i64>,
-    pub disabled: bool,
+    /// `None` keeps it.
+    pub disabled: Option<bool>,
 }
 
 /// A robot as lists show it.
@@ -216,7 +217,7 @@ impl Identity {
         let duration = change.duration_days.map(checked_duration).transpose()?;
         let changed = sqlx::query!(
             "update identity.robots
-             set description = $2, disabled = $3, updated_at = now(),
+             set description = $2, disabled = coalesce($3, disabled), updated_at = now(),
                  duration_days = coalesce($4, duration_days),
                  expires_at = case when $4::bigint is null then expires_at
                               else created_at + $5::bigint * interval '1 day' end

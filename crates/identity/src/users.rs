@@ -64,6 +64,14 @@ impl Identity {
     /// `Forbidden`, `Unauthenticated`, `Invalid` for the name, address or password, `Taken`.
     pub async fn user_create(&self, caller: &Caller, new: NewUser) -> Result<UserId, Error> {
         caller.require_sysadmin()?;
+        self.user_insert(caller, new).await
+    }
+
+    /// As [`Identity::user_create`], for a caller of whom `tenancy` has decided that it may.
+    ///
+    /// # Errors
+    /// `Invalid`, `Taken`.
+    pub async fn user_insert(&self, caller: &Caller, new: NewUser) -> Result<UserId, Error> {
         check_username(&new.name)?;
         let profile = Profile { email: new.email, realname: new.realname, comment: new.comment };
         check_profile(&profile)?;
@@ -79,6 +87,14 @@ impl Identity {
     /// Changes the profile of an account: one's own, or anybody's for a system administrator.
     pub async fn user_update(&self, caller: &Caller, id: UserId, profile: Profile) -> Result<(), Error> {
         require_self_or_sysadmin(caller, id)?;
+        self.user_change(caller, id, profile).await
+    }
+
+    /// As [`Identity::user_update`], for a caller of whom `tenancy` has decided that it may.
+    ///
+    /// # Errors
+    /// `UserUnknown`, `Invalid`, `Taken`.
+    pub async fn user_change(&self, caller: &Caller, id: UserId, profile: Profile) -> Result<(), Error> {
         check_profile(&profile)?;
         let mut tx = self.0.database.begin().await?;
         let name = lock_user(&mut tx, id).await?.name;
@@ -142,10 +158,18 @@ impl Identity {
     /// # Errors
     /// `Forbidden`, `Unauthenticated`, `UserUnknown`, `OwnAccount`, `FirstAdministrator`, `LastAdministrator`.
     pub async fn user_delete(&self, caller: &Caller, id: UserId) -> Result<(), Error> {
-        let own = caller.require_sysadmin()?.id == id;
+        caller.require_sysadmin()?;
+        self.user_remove(caller, id).await
+    }
+
+    /// As [`Identity::user_delete`], for a caller of whom `tenancy` has decided that it may.
+    ///
+    /// # Errors
+    /// `UserUnknown`, `OwnAccount`, `FirstAdministrator`, `LastAdministrator`.
+    pub async fn user_remove(&self, caller: &Caller, id: UserId) -> Result<(), Error> {
         let mut tx = self.0.database.begin().await?;
         let user = lock_user(&mut tx, id).await?;
-        if own {
+        if caller.principal.is(id) {
             return Err(Error::OwnAccount);
         }
         if id == FIRST {
@@ -201,11 +225,30 @@ impl Identity {
         old: Option<Secret>,
         new: Secret,
     ) -> Result<(), Error> {
-        let own = require_self_or_sysadmin(caller, id)?;
+        require_self_or_sysadmin(caller, id)?;
+        self.password_change(caller, id, old, new).await
+    }
+
+    /// As [`Identity::password_set`], for a caller of whom `tenancy` has decided that it may: whoever may change
+    /// accounts without being a system administrator sets no system administrator's password.
+    ///
+    /// # Errors
+    /// Those of [`Identity::password_set`].
+    pub async fn password_change(
+        &self,
+        caller: &Caller,
+        id: UserId,
+        old: Option<Secret>,
+        new: Secret,
+    ) -> Result<(), Error> {
+        let own = caller.principal.is(id);
         passwords::check_policy(&new)?;
         let Some(account) = self.user_by_id(id).await? else {
             return Err(Error::UserUnknown(id.to_string()));
         };
+        if account.sysadmin && !own && !caller.is_sysadmin() {
+            return Err(Error::Forbidden);
+        }
         if own {
             let old = old.ok_or(Error::Invalid("the current password is required"))?;
             self.check_password(&account.name, &old, &caller.origin).await.map_err(|error| match error {
@@ -216,7 +259,10 @@ impl Identity {
         self.refuse_same_password(id, &new).await?;
         let hash = self.0.hasher.hash(&new).await?;
         let mut tx = self.0.database.begin().await?;
-        lock_user(&mut tx, id).await?;
+        // Asked again under the lock: the account may have become an administrator's meanwhile.
+        if lock_user(&mut tx, id).await?.sysadmin && !own && !caller.is_sysadmin() {
+            return Err(Error::Forbidden);
+        }
         store_password(&mut tx, id, &hash).await?;
         self.user_audit(&mut tx, caller, "user_password_set", id, &account.name, &["password"]).await?;
         self.raise_and_commit(tx, id).await
@@ -412,6 +458,7 @@ async fn refuse_address_of_another(tx: &mut Tx, own: i64, email: &str) -> Result
 struct Locked {
     id: UserId,
     name: String,
+    sysadmin: bool,
     /// A system administrator who is not disabled.
     administers: bool,
 }
@@ -427,14 +474,14 @@ async fn lock_user(tx: &mut Tx, id: UserId) -> Result<Locked, Error> {
     .fetch_all(&mut **tx)
     .await?;
     let row = sqlx::query!(
-        r#"select username, sysadmin and not disabled as "administers!" from identity.users
+        r#"select username, sysadmin, sysadmin and not disabled as "administers!" from identity.users
            where id = $1 and deleted_at is null"#,
         id.0
     )
     .fetch_optional(&mut **tx)
     .await?
     .ok_or_else(|| Error::UserUnknown(id.to_string()))?;
-    Ok(Locked { id, name: row.username, administers: row.administers })
+    Ok(Locked { id, name: row.username, sysadmin: row.sysadmin, administers: row.administers })
 }
 
 async fn refuse_last_administrator(tx: &mut Tx, user: &Locked) -> Result<(), Error> {

@@ -165,8 +165,11 @@ impl From<tenancy::Error> for Failure {
             Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation => {
                 Self::denied(err.to_string())
             }
-            Error::Identity(cause @ identity::Error::Busy) => Self::throttled(&cause.to_string(), 1),
-            Error::Identity(cause) => Self::storage(&err, cause.is_unavailable()),
+            Error::Identity(_) => match err {
+                // What accounts refuse has its own meaning, whoever asked them.
+                Error::Identity(cause) => cause.into(),
+                other => Self::internal(&other),
+            },
             Error::Storage(cause) => Self::storage(&err, cause.is_unavailable()),
         }
     }

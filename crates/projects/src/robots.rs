@@ -27,7 +27,7 @@ struct Input {
     #[serde(default)]
     duration: Option<i64>,
     #[serde(default)]
-    disable: bool,
+    disable: Option<bool>,
     #[serde(default)]
     permissions: Vec<Permission>,
 }

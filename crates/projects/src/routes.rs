@@ -43,8 +43,16 @@ routes! {
     "getPing" "GET" "/api/v2.0/ping" Ignored meta::ping;
     "getHealth" "GET" "/api/v2.0/health" Ignored meta::health;
     "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
+    "listUsers" "GET" "/api/v2.0/users" Checked users::list;
+    "createUser" "POST" "/api/v2.0/users" Checked users::create;
     "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
     "getCurrentUserPermissions" "GET" "/api/v2.0/users/current/permissions" Checked users::permissions;
+    "searchUsers" "GET" "/api/v2.0/users/search" Checked users::search;
+    "getUser" "GET" "/api/v2.0/users/{user_id}" Checked users::get;
+    "updateUserProfile" "PUT" "/api/v2.0/users/{user_id}" Checked users::update;
+    "deleteUser" "DELETE" "/api/v2.0/users/{user_id}" Checked users::delete;
+    "setUserSysAdmin" "PUT" "/api/v2.0/users/{user_id}/sysadmin" Checked users::set_sysadmin;
+    "updateUserPassword" "PUT" "/api/v2.0/users/{user_id}/password" Checked users::set_password;
     "listProjects" "GET" "/api/v2.0/projects" Checked projects::list;
     "headProject" "HEAD" "/api/v2.0/projects" Checked projects::head;
     "createProject" "POST" "/api/v2.0/projects" Checked projects::create;

@@ -1,11 +1,11 @@
-//! The caller's own account and permissions.
+//! Accounts of people over REST, and the caller's own account and permissions.
 
 use actix_web::HttpResponse;
-use serde::Serialize;
-use tenancy::ProjectRef;
-use tenancy::roles;
+use identity::{Account, NewUser, Profile, Secret, UserFilter, UserId};
+use serde::{Deserialize, Serialize};
+use tenancy::{CreateUser, DeleteUser, ListUsers, ProjectRef, ReadUser, UpdateUser, roles};
 
-use crate::answer::{Time, json};
+use crate::answer::{Time, created, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
@@ -25,6 +25,156 @@ struct UserOutput {
     update_time: Time,
 }
 
+impl From<Account> for UserOutput {
+    fn from(account: Account) -> Self {
+        Self {
+            user_id: account.id.0,
+            username: account.name,
+            email: account.email,
+            realname: account.realname,
+            comment: account.comment,
+            sysadmin_flag: account.sysadmin,
+            // Only a login through a directory can grant this.
+            admin_role_in_auth: false,
+            creation_time: Time(account.created_at),
+            update_time: Time(account.updated_at),
+        }
+    }
+}
+
+/// What a search tells: never an address.
+#[derive(Serialize)]
+struct FoundOutput {
+    user_id: i64,
+    username: String,
+}
+
+/// A new account. That it administers the system cannot be said here.
+#[derive(Deserialize)]
+struct UserInput {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+    #[serde(flatten)]
+    profile: ProfileInput,
+}
+
+#[derive(Deserialize)]
+struct ProfileInput {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    realname: String,
+    #[serde(default)]
+    comment: String,
+}
+
+impl ProfileInput {
+    /// Over REST an account has an address and a real name; one made on the command line may go without.
+    fn checked(self) -> Result<Profile, Failure> {
+        if self.email.is_empty() {
+            return Err(Failure::bad_request("the e-mail address is required"));
+        }
+        if self.realname.is_empty() {
+            return Err(Failure::bad_request("the real name is required"));
+        }
+        Ok(Profile { email: self.email, realname: self.realname, comment: self.comment })
+    }
+}
+
+#[derive(Deserialize)]
+struct SysAdminInput {
+    sysadmin_flag: bool,
+}
+
+#[derive(Deserialize)]
+struct PasswordInput {
+    #[serde(default)]
+    old_password: String,
+    #[serde(default)]
+    new_password: String,
+}
+
+fn secret(text: String) -> Secret {
+    Secret::new(text.into_bytes())
+}
+
+pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.state.tenancy.system_permit::<ListUsers>(&context.caller, None).await?;
+    let params = context.params()?;
+    let filter = UserFilter { name: params.text("username"), email: params.text("email") };
+    let page = context.state.tenancy.user_list(&permit, &filter, &params.list_query()?).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(UserOutput::from).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.state.tenancy.system_permit::<CreateUser>(&context.caller, None).await?;
+    let input: UserInput = context.json().await?;
+    let profile = input.profile.checked()?;
+    let new = NewUser {
+        name: input.username,
+        email: profile.email,
+        realname: profile.realname,
+        comment: profile.comment,
+        password: secret(input.password),
+    };
+    let id = context.state.tenancy.user_create(&permit, new).await?;
+    Ok(created(format!("{}/{id}", context.path())))
+}
+
+pub(crate) async fn search(context: Context) -> Result<HttpResponse, Failure> {
+    context.require_signed_in()?;
+    let params = context.params()?;
+    let part = params.required("username")?;
+    let paging = params.paging()?;
+    let page = context.state.tenancy.user_search(&context.caller, part, paging.page, paging.size).await?;
+    let mut response = HttpResponse::Ok();
+    paging.headers(&mut response, context.path(), &params, page.total);
+    let found = |account: Account| FoundOutput { user_id: account.id.0, username: account.name };
+    Ok(response.json(page.rows.into_iter().map(found).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn get(context: Context) -> Result<HttpResponse, Failure> {
+    let id = UserId(context.id("user_id")?);
+    let permit = context.state.tenancy.user_permit::<ReadUser>(&context.caller, id).await?;
+    Ok(json(&UserOutput::from(context.state.tenancy.user_get(&permit).await?)))
+}
+
+pub(crate) async fn update(mut context: Context) -> Result<HttpResponse, Failure> {
+    let id = UserId(context.id("user_id")?);
+    let permit = context.state.tenancy.user_permit::<UpdateUser>(&context.caller, id).await?;
+    let profile = context.json::<ProfileInput>().await?.checked()?;
+    context.state.tenancy.user_update(&permit, profile).await?;
+    Ok(done())
+}
+
+pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
+    let id = context.id("user_id")?;
+    let permit = context.state.tenancy.system_permit::<DeleteUser>(&context.caller, Some(id)).await?;
+    context.state.tenancy.user_delete(&permit, UserId(id)).await?;
+    Ok(done())
+}
+
+pub(crate) async fn set_sysadmin(mut context: Context) -> Result<HttpResponse, Failure> {
+    let id = UserId(context.id("user_id")?);
+    context.state.tenancy.require_sysadmin::<UpdateUser>(&context.caller, id).await?;
+    let input: SysAdminInput = context.json().await?;
+    context.state.tenancy.user_sysadmin_set(&context.caller, id, input.sysadmin_flag).await?;
+    Ok(done())
+}
+
+pub(crate) async fn set_password(mut context: Context) -> Result<HttpResponse, Failure> {
+    let id = UserId(context.id("user_id")?);
+    let permit = context.state.tenancy.user_permit::<UpdateUser>(&context.caller, id).await?;
+    let input: PasswordInput = context.json().await?;
+    let old = (!input.old_password.is_empty()).then(|| secret(input.old_password));
+    context.state.tenancy.user_password_set(&permit, old, secret(input.new_password)).await?;
+    Ok(done())
+}
+
 pub(crate) async fn current(context: Context) -> Result<HttpResponse, Failure> {
     context.require_signed_in()?;
     let Some(id) = context.caller.user().map(|user| user.id) else {
@@ -33,18 +183,7 @@ pub(crate) async fn current(context: Context) -> Result<HttpResponse, Failure> {
     };
     let account = context.state.identity.user_by_id(id).await?;
     let account = account.ok_or_else(|| Failure::from(tenancy::Error::Unauthenticated))?;
-    Ok(json(&UserOutput {
-        user_id: account.id.0,
-        username: account.name,
-        email: account.email,
-        realname: account.realname,
-        comment: account.comment,
-        sysadmin_flag: account.sysadmin,
-        // Only a login through a directory can grant this.
-        admin_role_in_auth: false,
-        creation_time: Time(account.created_at),
-        update_time: Time(account.updated_at),
-    }))
+    Ok(json(&UserOutput::from(account)))
 }
 
 #[derive(Debug, Serialize, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 mod error;
 mod grant;
 mod members;
+mod people;
 mod permit;
 mod projects;
 mod quotas;
@@ -30,6 +31,9 @@ pub use database::list;
 pub use error::Error;
 pub use grant::Visible;
 pub use members::{Member, MemberCounts, NewMember, UserRef};
+pub use people::{
+    CreateUser, DeleteUser, ListUsers, ReadUser, SystemAction, SystemPermit, UpdateUser, UserPermit,
+};
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
     DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListMembers,

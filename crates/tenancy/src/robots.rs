@@ -69,7 +69,8 @@ pub struct RobotInput {
     pub description: String,
     /// Days; -1 without end. None keeps what it is.
     pub duration_days: Option<i64>,
-    pub disabled: bool,
+    /// None keeps what it is; a new robot is enabled.
+    pub disabled: Option<bool>,
     pub permissions: Vec<RobotPermission>,
 }
 
@@ -139,7 +140,7 @@ impl Tenancy {
             project: project.as_ref().map(|(id, name)| (id.0, name.as_str())),
             description: &input.description,
             duration_days: input.duration_days.unwrap_or(0),
-            disabled: input.disabled,
+            disabled: input.disabled.unwrap_or(false),
             creator: &caller.principal,
         };
         let created = self.identity.robot_insert(&mut tx, &new).await.map_err(refused)?;
