@@ -5,7 +5,9 @@ extern crate hythe_projects as projects;
 
 mod content;
 mod conventions;
+mod immutable;
 mod members;
 mod oracle;
+mod support;
 mod tenants;
 mod world;
