@@ -20,6 +20,8 @@ use crate::{Error, Place, Tag, retrying};
 pub struct ArtifactFlags {
     pub tags: bool,
     pub accessories: bool,
+    /// Whether each tag is immutable.
+    pub immutable: bool,
 }
 
 /// An artifact: a manifest of the repository.
@@ -283,7 +285,7 @@ impl Artifacts {
     async fn complete(&self, rows: Vec<Row>, flags: ArtifactFlags) -> Result<Vec<Artifact>, Error> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let mut references = self.references(&ids).await?;
-        let mut tags = if flags.tags { Some(self.tags(&ids).await?) } else { None };
+        let mut tags = if flags.tags { Some(self.tags(&ids, flags.immutable).await?) } else { None };
         let mut accessories = if flags.accessories { Some(self.accessories(&ids).await?) } else { None };
         rows.into_iter()
             .map(|row| {
@@ -311,13 +313,16 @@ impl Artifacts {
             .collect()
     }
 
-    async fn tags(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<Tag>>, Error> {
+    async fn tags(&self, ids: &[i64], with_immutable: bool) -> Result<HashMap<i64, Vec<Tag>>, Error> {
         let rows = sqlx::query_as!(
             Tag,
-            r#"select id, repository_id, manifest_id as artifact_id, name::text as "name!", pushed_at,
-                      last_pulled_at as pulled_at
-             from catalog.tags where manifest_id = any($1) order by pushed_at desc, id desc"#,
-            ids
+            r#"select t.id, t.repository_id, t.manifest_id as artifact_id, t.name::text as "name!", t.pushed_at,
+                      t.last_pulled_at as pulled_at,
+                      $2 and catalog.is_immutable(r.project_id, r.path, t.name) as "immutable!"
+             from catalog.tags t join catalog.repositories r on r.id = t.repository_id
+             where t.manifest_id = any($1) order by t.pushed_at desc, t.id desc"#,
+            ids,
+            with_immutable
         )
         .fetch_all(self.database.pool())
         .await?;

@@ -1,6 +1,7 @@
 //! Outcomes a caller of the catalog can act on.
 
 use oci::{Digest, Tag};
+use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,21 @@ pub enum Error {
     RepositoryUnknown(String),
     #[error("{0}")]
     BadQuery(String),
+    /// A rule keeps this tag of the repository (named with its project) from being moved or deleted.
+    #[error("Failed to process request due to '{}:{tag}' configured as immutable.", below_project(.repository))]
+    TagImmutable { repository: String, tag: String },
+    /// A value that is refused; the text says which and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something of the kind is not here.
+    #[error("{0}")]
+    Unknown(String),
+    /// It exists already.
+    #[error("{0}")]
+    Conflict(String),
+    /// There are as many as there may be.
+    #[error("{0}")]
+    Limit(String),
     #[error("tenancy refused")]
     Tenancy(#[source] tenancy::Error),
     #[error("the store is full")]
@@ -59,8 +75,19 @@ impl From<database::Error> for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(err: sqlx::Error) -> Self {
-        Self::Storage(err.into())
+        immutable_refusal(&err).unwrap_or_else(|| Self::Storage(err.into()))
     }
+}
+
+/// The refusal of `catalog.refuse_immutable`, whichever statement called it.
+fn immutable_refusal(err: &sqlx::Error) -> Option<Error> {
+    let answer = err.as_database_error().filter(|answer| answer.code().as_deref() == Some("HT004"))?;
+    let (repository, tag) = answer.try_downcast_ref::<PgDatabaseError>()?.detail()?.split_once(' ')?;
+    Some(Error::TagImmutable { repository: repository.to_owned(), tag: tag.to_owned() })
+}
+
+fn below_project(repository: &str) -> &str {
+    repository.split_once('/').map_or(repository, |(_, name)| name)
 }
 
 impl From<tenancy::Error> for Error {

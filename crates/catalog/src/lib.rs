@@ -18,6 +18,8 @@ mod blobs;
 mod error;
 mod expiry;
 mod facts;
+mod glob;
+mod immutable;
 mod lease;
 mod manifests;
 mod pulls;
@@ -34,6 +36,7 @@ pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReferenc
 pub use blobs::{Blob, Blobs};
 pub use error::Error;
 pub use expiry::{Expire, Removed};
+pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
 pub use manifests::{Found, Manifests};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
@@ -76,6 +79,7 @@ pub struct Catalog {
     pub referrers: Referrers,
     pub repositories: Repositories,
     pub artifacts: Artifacts,
+    pub immutable: ImmutableRules,
     pub pulls: PullCounter,
 }
 
@@ -90,6 +94,7 @@ impl Catalog {
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
+            immutable: ImmutableRules::new(database.clone()),
             artifacts: Artifacts::new(database, tenancy),
             pulls,
         }

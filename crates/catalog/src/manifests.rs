@@ -201,6 +201,14 @@ pub(crate) async fn remove(
     if let Some(index) = index {
         return Err(Error::ManifestInIndex { child: digest.clone(), index: stored_digest(&index)? });
     }
+    sqlx::query!(
+        "select catalog.refuse_immutable_manifest($1, $2, $3)",
+        place.project.0,
+        repository,
+        manifest
+    )
+    .execute(&mut **tx)
+    .await?;
     let names =
         sqlx::query_scalar!("delete from catalog.tags where manifest_id = $1 returning name", manifest)
             .fetch_all(&mut **tx)

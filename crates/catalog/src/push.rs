@@ -158,7 +158,7 @@ async fn read_facts(manifests: &Manifests, push: &Push, manifest: &Manifest) -> 
 async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Incoming) -> Result<(), Error> {
     let place = &push.place;
     let mut tx = manifests.database.begin().await?;
-    let Locked { repository, first, linked } = lock(&mut tx, place, incoming).await?;
+    let Locked { repository, first, linked } = lock(&mut tx, place, tags, incoming).await?;
     let children = loose_children(&mut tx, repository, incoming, &linked).await?;
     let stored = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
     move_tags(&mut tx, push, repository, stored.id, tags, &incoming.digest).await?;
@@ -197,17 +197,18 @@ struct Locked {
 }
 
 /// Locks every blob that the manifest names, so that none can be collected from here on, and the repository, which
-/// orders all changes of its manifests, tags and links. Checks that the blobs the manifest needs are live, linked here
+/// orders all changes of its manifests, tags and links. Refuses tags that are immutable. Checks that the blobs the manifest needs are live, linked here
 /// and as large as it says.
-async fn lock(tx: &mut Tx, place: &Place, incoming: &Incoming) -> Result<Locked, Error> {
+async fn lock(tx: &mut Tx, place: &Place, tags: &[Tag], incoming: &Incoming) -> Result<Locked, Error> {
     let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
     digests.extend(children_of(incoming).iter().map(|child| child.digest.to_bytes()));
     let rows = sqlx::query!(
         r#"select repository as "repository!", first as "first!", digest, size, live, linked
-           from catalog.begin_push($1, $2, $3)"#,
+           from catalog.begin_push($1, $2, $3, $4)"#,
         place.project.0,
         place.repository.as_str(),
-        &digests
+        &digests,
+        &tags.iter().map(Tag::to_string).collect::<Vec<_>>()
     )
     .fetch_all(&mut **tx)
     .await?;

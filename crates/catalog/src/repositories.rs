@@ -168,6 +168,9 @@ impl Repositories {
                 // Uploads without a manifest: for everybody else this repository does not exist yet.
                 return Err(unknown());
             }
+            sqlx::query!("select catalog.refuse_immutable_repository($1, $2)", place.project.0, repository)
+                .execute(&mut *tx)
+                .await?;
             let delta = sqlx::query_scalar!(
                 r#"select catalog.release_repository($1, $2) as "delta!""#,
                 place.project.0,

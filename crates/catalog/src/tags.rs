@@ -23,6 +23,8 @@ pub struct Tag {
     pub name: String,
     pub pushed_at: DateTime<Utc>,
     pub pulled_at: Option<DateTime<Utc>>,
+    /// A rule keeps it from being moved or deleted; false when not asked for.
+    pub immutable: bool,
 }
 
 /// What a list of tags may be filtered and sorted by.
@@ -78,13 +80,14 @@ impl Tags {
         Ok((names, more))
     }
 
-    /// The tags of one artifact.
+    /// The tags of one artifact, each with whether a rule makes it immutable when that is asked for.
     pub async fn list(
         &self,
         permit: &Permit<ListTags>,
         repository: &RepositoryName,
         digest: &Digest,
         query: &Query,
+        with_immutable: bool,
     ) -> Result<Page<Tag>, Error> {
         let manifest = sqlx::query_scalar!(
             "select m.id from catalog.repositories r
@@ -97,12 +100,15 @@ impl Tags {
         .fetch_optional(self.database.pool())
         .await?
         .ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
-        let select = Select::new(
+        let columns = if with_immutable {
             "t.id, t.repository_id, t.manifest_id as artifact_id, t.name::text as name, t.pushed_at,
-             t.last_pulled_at as pulled_at",
-            "catalog.tags t",
-        )
-        .and("t.manifest_id = ", manifest);
+             t.last_pulled_at as pulled_at, catalog.is_immutable(r.project_id, r.path, t.name) as immutable"
+        } else {
+            "t.id, t.repository_id, t.manifest_id as artifact_id, t.name::text as name, t.pushed_at,
+             t.last_pulled_at as pulled_at, false as immutable"
+        };
+        let from = "catalog.tags t join catalog.repositories r on r.id = t.repository_id";
+        let select = Select::new(columns, from).and("t.manifest_id = ", manifest);
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
     }
 
@@ -140,6 +146,14 @@ pub(crate) async fn remove(
     repository: i64,
     tag: &oci::Tag,
 ) -> Result<Option<Digest>, Error> {
+    sqlx::query!(
+        "select catalog.refuse_immutable($1, $2, array[$3::text])",
+        place.project.0,
+        repository,
+        tag.as_str()
+    )
+    .execute(&mut **tx)
+    .await?;
     let digest = sqlx::query_scalar!(
         "delete from catalog.tags t using catalog.manifests m
          where t.repository_id = $1 and t.name = $2 and m.id = t.manifest_id returning m.digest",

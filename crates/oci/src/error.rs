@@ -24,6 +24,8 @@ pub enum Code {
     RangeInvalid,
     ManifestUnverified,
     PaginationNumberInvalid,
+    /// A rule of the project stands against it; goes with 412. Harbor's own.
+    Precondition,
     /// The service or its store is not able to answer now; goes with 503.
     Unavailable,
     /// Something went wrong inside; goes with 500.
@@ -52,6 +54,7 @@ impl Code {
             Code::RangeInvalid => "RANGE_INVALID",
             Code::ManifestUnverified => "MANIFEST_UNVERIFIED",
             Code::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
+            Code::Precondition => "PRECONDITION",
             Code::Unavailable => "UNAVAILABLE",
             Code::Unknown => "UNKNOWN",
         }

@@ -47,6 +47,11 @@ pub(crate) fn zero(value: &i64) -> bool {
     *value == 0
 }
 
+/// For `skip_serializing_if`: nothing worth sending, absent or an empty object.
+pub(crate) fn nothing(value: &serde_json::Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {

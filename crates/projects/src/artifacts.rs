@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tenancy::{DeleteArtifact, ListArtifacts, ReadArtifact};
 
-use crate::answer::{Time, done, json, or_never};
+use crate::answer::{Time, done, json, nothing, or_never};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::params::Params;
@@ -69,11 +69,6 @@ struct AccessoryOutput {
     kind: &'static str,
     icon: &'static str,
     creation_time: Time,
-}
-
-/// Nothing worth sending: absent, or an empty object.
-fn nothing(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 fn some(value: Option<Value>) -> Option<Value> {
@@ -141,7 +136,6 @@ fn flags(params: &Params) -> Result<ArtifactFlags, Failure> {
         "with_label",
         "with_scan_overview",
         "with_sbom_overview",
-        "with_immutable_status",
         "with_inherited_accessory",
         "with_signature",
     ] {
@@ -150,6 +144,7 @@ fn flags(params: &Params) -> Result<ArtifactFlags, Failure> {
     Ok(ArtifactFlags {
         tags: params.flag("with_tag")?.unwrap_or(true),
         accessories: params.flag("with_accessory")?.unwrap_or(true),
+        immutable: params.flag("with_immutable_status")?.unwrap_or(false),
     })
 }
 

@@ -13,6 +13,7 @@ mod answer;
 mod artifacts;
 mod context;
 mod error;
+mod immutable;
 mod members;
 mod meta;
 mod params;

@@ -12,6 +12,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
+use crate::immutable;
 use crate::{State, artifacts, members, meta, projects, repositories, robots, tags, users};
 
 /// One operation of the API.
@@ -66,6 +67,12 @@ routes! {
     "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;
     "updateProjectMember" "PUT" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::update;
     "deleteProjectMember" "DELETE" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::delete;
+    "ListImmuRules" "GET" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::list;
+    "CreateImmuRule" "POST" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::create;
+    "UpdateImmuRule" "PUT" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
+        Checked immutable::update;
+    "DeleteImmuRule" "DELETE" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
+        Checked immutable::delete;
     "ListRobot" "GET" "/api/v2.0/robots" Checked robots::list;
     "CreateRobot" "POST" "/api/v2.0/robots" Checked robots::create;
     "GetRobotByID" "GET" "/api/v2.0/robots/{robot_id}" Checked robots::get;

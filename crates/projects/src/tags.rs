@@ -31,8 +31,7 @@ impl From<Tag> for TagOutput {
             name: tag.name,
             push_time: Time(tag.pushed_at),
             pull_time: tag.pulled_at.map(Time),
-            // There are no rules yet that could make one immutable.
-            immutable: false,
+            immutable: tag.immutable,
         }
     }
 }
@@ -41,11 +40,11 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<ListTags>().await?;
     let params = context.params()?;
     let query = params.list_query()?;
-    params.flag("with_immutable_status")?;
+    let with_immutable = params.flag("with_immutable_status")?.unwrap_or(false);
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     let catalog = &context.state.catalog;
     let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
-    let page = catalog.tags.list(&permit, &repository, &digest, &query).await?;
+    let page = catalog.tags.list(&permit, &repository, &digest, &query, with_immutable).await?;
     let mut response = HttpResponse::Ok();
     params.paging()?.headers(&mut response, context.path(), &params, page.total);
     Ok(response.json(page.rows.into_iter().map(TagOutput::from).collect::<Vec<_>>()))

@@ -161,6 +161,11 @@ impl From<catalog::Error> for Error {
                 format!("{text}; push them first"),
             )
             .detail(Value::from(missing.iter().take(20).map(ToString::to_string).collect::<Vec<_>>())),
+            E::TagImmutable { .. } => Self::new(StatusCode::PRECONDITION_FAILED, Code::Precondition, text),
+            E::Invalid(_) | E::Conflict(_) | E::Limit(_) => {
+                Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, text)
+            }
+            E::Unknown(_) => Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text),
             E::Refused(_) => Self::new(StatusCode::PRECONDITION_FAILED, Code::Denied, text),
             E::RepositoryUnknown(_) => Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text),
             E::BadQuery(_) => Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, text),

@@ -41,6 +41,11 @@ pub use permit::{
     PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, ReadRobot, Rights,
     UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
+pub use permit::{
+    CreateArtifactLabel, CreateImmutableRule, CreateLabel, DeleteArtifactLabel, DeleteImmutableRule,
+    DeleteLabel, ListImmutableRules, ListLabels, ReadArtifactAddition, ReadLabel, UpdateImmutableRule,
+    UpdateLabel,
+};
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{Quota, charge_refusal};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};

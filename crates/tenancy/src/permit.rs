@@ -112,6 +112,18 @@ actions!(
     UpdateRobot = Robot Update "robot_update",
     DeleteRobot = Robot Delete "robot_delete",
     ListRobots = Robot List "robot_list",
+    ListImmutableRules = ImmutableTag List "immutable_rule_list",
+    CreateImmutableRule = ImmutableTag Create "immutable_rule_create",
+    UpdateImmutableRule = ImmutableTag Update "immutable_rule_update",
+    DeleteImmutableRule = ImmutableTag Delete "immutable_rule_delete",
+    ListLabels = Label List "label_list",
+    ReadLabel = Label Read "label_read",
+    CreateLabel = Label Create "label_create",
+    UpdateLabel = Label Update "label_update",
+    DeleteLabel = Label Delete "label_delete",
+    CreateArtifactLabel = ArtifactLabel Create "artifact_label_add",
+    DeleteArtifactLabel = ArtifactLabel Delete "artifact_label_remove",
+    ReadArtifactAddition = ArtifactAddition Read "artifact_addition_read",
 );
 
 /// Everything a caller holds in one project.

@@ -5,8 +5,10 @@ extern crate hythe_projects as projects;
 
 mod content;
 mod conventions;
+mod immutable;
 mod members;
 mod oracle;
 mod people;
+mod support;
 mod tenants;
 mod world;

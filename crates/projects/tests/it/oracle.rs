@@ -14,6 +14,7 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{reference}", &digest)
         .replace("{tag_name}", "latest")
         .replace("{mid}", member)
+        .replace("{immutable_rule_id}", member)
 }
 
 fn body(method: &str) -> Value {

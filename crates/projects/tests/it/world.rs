@@ -26,7 +26,7 @@ pub struct World {
     pub database: TestDatabase,
     pub tenancy: Tenancy,
     pub admin: Caller,
-    catalog: Catalog,
+    pub catalog: Catalog,
     service: Projects,
 }
 
@@ -190,7 +190,7 @@ impl World {
         digest
     }
 
-    fn push(&self, project: i64, name: &str) -> Push {
+    pub fn push(&self, project: i64, name: &str) -> Push {
         let name: RepositoryName = name.parse().unwrap();
         let access = vec![Access::repository(&name, &[Action::Pull, Action::Push], Some((project, 0)))];
         Push::from_access(&self.admin, &access, &name).unwrap()

@@ -37,6 +37,9 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ("tag", ["create delete list", "create delete list", "create list", "list", "list"]),
     ("accessory", ["list", "list", "list", "list", "list"]),
     ("robot", ["create read update delete list", "read list", "read list", "read list", ""]),
+    ("immutable-tag", ["create update delete list", "create update delete list", "", "", ""]),
+    ("artifact-label", ["create delete", "create delete", "create delete", "", ""]),
+    ("artifact-addition", ["read", "read", "read", "read", "read"]),
 ];
 
 /// What a robot may be given in a project, as far as a route asks for it.
@@ -49,6 +52,9 @@ const ROBOT: &[(&str, &str)] = &[
     ("tag", "create delete list"),
     ("accessory", "list"),
     ("robot", "create read delete list"),
+    ("immutable-tag", "create update delete list"),
+    ("artifact-label", "create delete"),
+    ("artifact-addition", "read"),
 ];
 
 /// What a robot may be given on the installation, likewise.
@@ -66,6 +72,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("tag", "list"),
     ("artifact", "read list"),
     ("accessory", "list"),
+    ("artifact-addition", "read"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,6 +422,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "mid" => "999999999".to_owned(),
             // Nobody's, lest the matrix delete an account it needs.
             "user_id" => "999999999".to_owned(),
+            "immutable_rule_id" => "999999999".to_owned(),
             "robot_id" if route.method == "DELETE" => "999999999".to_owned(),
             "robot_id" => target.robot.to_string(),
             unknown => panic!("roles.rs has no value for the placeholder {unknown} of {}", route.path),
