@@ -22,6 +22,7 @@ mod lease;
 mod manifests;
 mod pulls;
 mod push;
+mod recount;
 mod referrers;
 mod repositories;
 mod sort_key;
@@ -37,6 +38,7 @@ pub use expiry::{Expire, Removed};
 pub use manifests::{Found, Manifests};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
+pub use recount::{Recount, Recounted, Recounts};
 pub use referrers::{Referrer, Referrers};
 pub use repositories::{Repositories, Repository};
 pub use store::{record_store_roots, store_record};
@@ -77,6 +79,7 @@ pub struct Catalog {
     pub repositories: Repositories,
     pub artifacts: Artifacts,
     pub pulls: PullCounter,
+    pub recounts: Recounts,
 }
 
 impl Catalog {
@@ -89,6 +92,7 @@ impl Catalog {
             manifests: Manifests::new(database.clone(), store, tenancy.clone(), pulls.clone()),
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
+            recounts: Recounts::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             artifacts: Artifacts::new(database, tenancy),
             pulls,

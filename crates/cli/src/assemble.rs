@@ -145,7 +145,8 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
 /// The worker of this process.
 pub fn worker(domains: &Domains, settings: &Settings) -> anyhow::Result<Worker> {
     let runner = queue::Runner::new(domains.database.clone(), settings.worker.clone());
-    Worker::new(runner, &domains.identity, &domains.catalog).context("the roster has a wrong schedule")
+    Worker::new(runner, &domains.identity, &domains.tenancy, &domains.catalog)
+        .context("the roster has a wrong schedule")
 }
 
 /// One endpoint of the platform: which role answers it and what it is called there.

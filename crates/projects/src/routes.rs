@@ -12,7 +12,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
-use crate::{State, artifacts, members, meta, projects, repositories, robots, tags, users};
+use crate::{State, artifacts, members, meta, metadata, projects, quotas, repositories, robots, tags, users};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,23 @@ routes! {
     "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;
     "updateProjectMember" "PUT" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::update;
     "deleteProjectMember" "DELETE" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::delete;
+    "listProjectMetadatas" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::list;
+    "addProjectMetadatas" "POST" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::add;
+    "getProjectMetadata" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::get;
+    "updateProjectMetadata" "PUT" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::update;
+    "deleteProjectMetadata" "DELETE" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::remove;
     "ListRobot" "GET" "/api/v2.0/robots" Checked robots::list;
     "CreateRobot" "POST" "/api/v2.0/robots" Checked robots::create;
     "GetRobotByID" "GET" "/api/v2.0/robots/{robot_id}" Checked robots::get;
     "UpdateRobot" "PUT" "/api/v2.0/robots/{robot_id}" Checked robots::update;
     "RefreshSec" "PATCH" "/api/v2.0/robots/{robot_id}" Checked robots::rekey;
     "DeleteRobot" "DELETE" "/api/v2.0/robots/{robot_id}" Checked robots::delete;
+    "listQuotas" "GET" "/api/v2.0/quotas" Checked quotas::list;
+    "getQuota" "GET" "/api/v2.0/quotas/{id}" Checked quotas::get;
+    "updateQuota" "PUT" "/api/v2.0/quotas/{id}" Checked quotas::update;
     "listAllRepositories" "GET" "/api/v2.0/repositories" Checked repositories::list_all;
     "listRepositories" "GET" "/api/v2.0/projects/{project_name}/repositories" Checked repositories::list;
     "getRepository" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}"

@@ -13,6 +13,7 @@
 mod error;
 mod grant;
 mod members;
+mod metadata;
 mod permit;
 mod projects;
 mod quotas;
@@ -38,7 +39,7 @@ pub use permit::{
     UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
-pub use quotas::{Quota, charge_refusal};
+pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings, SettingsUpdate};

@@ -7,5 +7,6 @@ mod content;
 mod conventions;
 mod members;
 mod oracle;
+mod platform;
 mod tenants;
 mod world;

@@ -196,6 +196,19 @@ impl World {
         Push::from_access(&self.admin, &access, &name).unwrap()
     }
 
+    /// Makes `name` a member with a role.
+    pub async fn member(&self, by: &str, project: i64, name: &str, role: i64) {
+        let body = json!({"role_id": role, "member_user": {"username": name}});
+        let path = format!("/api/v2.0/projects/{project}/members");
+        let answer = self.send(by, "POST", &path, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+
+    /// The one number that a statement reads.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(self.database.owner()).await.unwrap()
+    }
+
     /// Statements about projects and their content that were sent so far.
     pub async fn statements(&self) -> i64 {
         let counts = self.database.statement_counts().await;

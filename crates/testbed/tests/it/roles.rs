@@ -52,8 +52,13 @@ const ROBOT: &[(&str, &str)] = &[
 ];
 
 /// What a robot may be given on the installation, likewise.
-const ROBOT_SYSTEM: &[(&str, &str)] =
-    &[("project", "create list"), ("catalog", "read"), ("robot", "create read delete list")];
+const ROBOT_SYSTEM: &[(&str, &str)] = &[
+    ("project", "create list"),
+    ("catalog", "read"),
+    ("robot", "create read delete list"),
+    ("quota", "read update list"),
+    ("system-volumes", "read"),
+];
 
 /// Rights of everybody in a public project (7.2).
 const PUBLIC: &[(&str, &str)] = &[
@@ -234,6 +239,14 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
             let held = [Identity::Sysadmin, Identity::RobotSystem].contains(&identity);
             Exactly(if held { &[200] } else { &[403] })
         }
+        (_, "system") if nobody => Exactly(&[401]),
+        (_, "system") => {
+            if [Identity::Sysadmin, Identity::RobotSystem].contains(&identity) {
+                Open
+            } else {
+                Exactly(&[403])
+            }
+        }
         (_, "project-name") if nobody => Exactly(&[401]),
         (_, "project-name") => {
             // A robot sees the projects it was given anything in.
@@ -398,8 +411,12 @@ fn fill(route: &Route, target: &Target) -> String {
             "digest" if reading => target.image.layer.to_string(),
             "digest" => random_digest().to_string(),
             "upload" => random_uuid(),
+            "meta_name" if reading => "public".to_owned(),
+            "meta_name" => "missing".to_owned(),
             "mid" if reading => target.membership.to_string(),
             "mid" => "999999999".to_owned(),
+            // Of quotas, and of none that is there.
+            "id" => "999999999".to_owned(),
             "robot_id" if route.method == "DELETE" => "999999999".to_owned(),
             "robot_id" => target.robot.to_string(),
             unknown => panic!("roles.rs has no value for the placeholder {unknown} of {}", route.path),
