@@ -123,9 +123,15 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
             }
         }
         Role::Projects => {
+            let rooms = store.clone();
             let config = projects::Config {
                 external_url,
                 storage_name: store.name().to_owned(),
+                storage_room: Arc::new(move || {
+                    let room =
+                        |free: blobstore::Free| projects::Room { total: free.total_bytes, free: free.bytes };
+                    rooms.free().into_iter().map(room).collect()
+                }),
                 storage_probe: Arc::new(move || {
                     let store = store.clone();
                     Box::pin(async move { store.probe().await.is_ok() })

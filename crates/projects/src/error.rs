@@ -151,7 +151,7 @@ impl From<tenancy::Error> for Failure {
         match &err {
             Error::Unauthenticated => Self::unauthorized("unauthorized"),
             Error::Hidden => Self::forbidden("forbidden"),
-            Error::CreationRestricted => Self::forbidden(err.to_string()),
+            Error::CreationRestricted | Error::SettingFixed(_) => Self::forbidden(err.to_string()),
             Error::ProjectUnknown(_)
             | Error::ProjectGone
             | Error::QuotaUnknown(_)

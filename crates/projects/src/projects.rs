@@ -58,7 +58,7 @@ impl ProjectInput {
 }
 
 #[derive(Serialize)]
-struct ProjectOutput {
+pub(crate) struct ProjectOutput {
     project_id: i64,
     owner_id: i64,
     name: String,

@@ -12,7 +12,10 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
-use crate::{State, artifacts, members, meta, metadata, projects, quotas, repositories, robots, tags, users};
+use crate::{
+    State, artifacts, configurations, members, meta, metadata, overview, projects, quotas, repositories,
+    robots, tags, users,
+};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,12 @@ routes! {
     "getPing" "GET" "/api/v2.0/ping" Ignored meta::ping;
     "getHealth" "GET" "/api/v2.0/health" Ignored meta::health;
     "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
+    "getVolumes" "GET" "/api/v2.0/systeminfo/volumes" Checked meta::volumes;
+    "getConfigurations" "GET" "/api/v2.0/configurations" Checked configurations::get;
+    "updateConfigurations" "PUT" "/api/v2.0/configurations" Checked configurations::update;
+    "getStatistic" "GET" "/api/v2.0/statistics" Checked overview::statistics;
+    "search" "GET" "/api/v2.0/search" Checked overview::search;
+    "getPermissions" "GET" "/api/v2.0/permissions" Checked overview::permissions;
     "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
     "getCurrentUserPermissions" "GET" "/api/v2.0/users/current/permissions" Checked users::permissions;
     "listProjects" "GET" "/api/v2.0/projects" Checked projects::list;

@@ -197,6 +197,7 @@ impl From<tenancy::Error> for Error {
             | E::LimitReached(_)
             | E::NotEmpty
             | E::QuotaUnknown(_)
+            | E::SettingFixed(_)
             | E::MetadataUnknown(_)
             | E::MetadataExists(_)
             | E::MemberUnknown(_)

@@ -56,6 +56,9 @@ pub enum Error {
         used_of(*used, *hard)
     )]
     QuotaExceeded { name: String, added: i64, used: i64, hard: i64 },
+    /// The start-up configuration says otherwise.
+    #[error("{0} is set in the configuration file or the environment and cannot be changed here")]
+    SettingFixed(&'static str),
     #[error("quota {0} not found")]
     QuotaUnknown(i64),
     #[error("the system is in read-only mode")]

@@ -16,7 +16,7 @@ use identity::tokens::Access;
 use identity::{Caller, Identity, NewUser, Origin, Principal, Secret, User, UserId};
 use oci::manifest::OCI_MANIFEST;
 use oci::{Action, Algorithm, Digest, RepositoryName};
-use projects::{Config, Projects};
+use projects::{Config, Projects, Room};
 use serde_json::{Value, json};
 use tenancy::{NewProject, Tenancy};
 
@@ -95,6 +95,7 @@ impl World {
         let config = Config {
             external_url: None,
             storage_name: "memory".to_owned(),
+            storage_room: Arc::new(|| vec![Room { total: 10, free: 3 }]),
             storage_probe: Arc::new(|| Box::pin(async { true })),
         };
         let service = Projects::new(identity, tenancy.clone(), catalog.clone(), config);

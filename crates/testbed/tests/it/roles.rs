@@ -247,6 +247,11 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
                 Exactly(&[403])
             }
         }
+        (_, "project-admin") if nobody => Exactly(&[401]),
+        (_, "project-admin") => {
+            let admin = [Identity::Sysadmin, Identity::Member(Role::ProjectAdmin)].contains(&identity);
+            Exactly(if admin { &[200] } else { &[403] })
+        }
         (_, "project-name") if nobody => Exactly(&[401]),
         (_, "project-name") => {
             // A robot sees the projects it was given anything in.
@@ -424,6 +429,7 @@ fn fill(route: &Route, target: &Target) -> String {
         path.push_str(&value);
     }
     match route.id {
+        "search" => format!("{path}?q=app"),
         "headProject" => format!("{path}?project_name={}", target.name),
         "token_get" => format!("{path}?service=harbor-registry&scope=repository:{}/app:pull", target.name),
         "registry_upload_finish" => format!("{path}?digest={}", random_digest()),
