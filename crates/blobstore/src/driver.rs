@@ -26,6 +26,8 @@ pub struct Free {
     pub root: PathBuf,
     /// Free for this process.
     pub bytes: u64,
+    /// All there are, used ones included.
+    pub total_bytes: u64,
 }
 
 pub(crate) trait Driver: Send + Sync + 'static {

@@ -24,6 +24,7 @@ mod lease;
 mod manifests;
 mod pulls;
 mod push;
+mod recount;
 mod referrers;
 mod repositories;
 mod sort_key;
@@ -40,6 +41,7 @@ pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
 pub use manifests::{Found, Manifests};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
+pub use recount::{Recount, Recounted, Recounts};
 pub use referrers::{Referrer, Referrers};
 pub use repositories::{Repositories, Repository};
 pub use store::{record_store_roots, store_record};
@@ -81,6 +83,7 @@ pub struct Catalog {
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
     pub pulls: PullCounter,
+    pub recounts: Recounts,
 }
 
 impl Catalog {
@@ -93,6 +96,7 @@ impl Catalog {
             manifests: Manifests::new(database.clone(), store, tenancy.clone(), pulls.clone()),
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
+            recounts: Recounts::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             immutable: ImmutableRules::new(database.clone()),
             artifacts: Artifacts::new(database, tenancy),

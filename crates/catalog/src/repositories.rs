@@ -1,5 +1,7 @@
 //! Repositories: the catalogue, lists for the REST API, description, deletion.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use database::Database;
 use database::list::{self, Columns, Page, Query, Select};
@@ -105,6 +107,30 @@ impl Repositories {
             None => published(),
         };
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
+    }
+
+    /// Repositories of the given projects (`None`: of all) whose name, with or without its project, contains `text` in
+    /// whatever case: the same name first, then names that begin with it; at most a hundred. Two statements.
+    pub async fn search(&self, projects: Option<&[ProjectId]>, text: &str) -> Result<Vec<Repository>, Error> {
+        let within: Option<Vec<i64>> = projects.map(|ids| ids.iter().map(|id| id.0).collect());
+        let ids = sqlx::query_scalar!(
+            r#"select r.id from catalog.repositories r
+               cross join lateral (select substr(r.path, strpos(r.path, '/') + 1) as name) inside
+               where r.deleted_at is null and r.last_published_at is not null
+                 and ($2::bigint[] is null or r.project_id = any($2)) and strpos(r.path, lower($1)) > 0
+               order by lower($1) not in (r.path, inside.name),
+                        not (starts_with(r.path, lower($1)) or starts_with(inside.name, lower($1))), r.path
+               limit 100"#,
+            text,
+            within.as_deref()
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let query = Query { page_size: 100, ..Query::default() };
+        let select = published().and_any("r.id", ids.clone());
+        let page: Page<Repository> = list::page(self.database.pool(), select, &COLUMNS, &query).await?;
+        let mut rows: HashMap<i64, Repository> = page.rows.into_iter().map(|row| (row.id, row)).collect();
+        Ok(ids.into_iter().filter_map(|id| rows.remove(&id)).collect())
     }
 
     /// One repository by name.

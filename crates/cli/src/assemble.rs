@@ -123,9 +123,15 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
             }
         }
         Role::Projects => {
+            let rooms = store.clone();
             let config = projects::Config {
                 external_url,
                 storage_name: store.name().to_owned(),
+                storage_room: Arc::new(move || {
+                    let room =
+                        |free: blobstore::Free| projects::Room { total: free.total_bytes, free: free.bytes };
+                    rooms.free().into_iter().map(room).collect()
+                }),
                 storage_probe: Arc::new(move || {
                     let store = store.clone();
                     Box::pin(async move { store.probe().await.is_ok() })
@@ -145,7 +151,8 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
 /// The worker of this process.
 pub fn worker(domains: &Domains, settings: &Settings) -> anyhow::Result<Worker> {
     let runner = queue::Runner::new(domains.database.clone(), settings.worker.clone());
-    Worker::new(runner, &domains.identity, &domains.catalog).context("the roster has a wrong schedule")
+    Worker::new(runner, &domains.identity, &domains.tenancy, &domains.catalog)
+        .context("the roster has a wrong schedule")
 }
 
 /// One endpoint of the platform: which role answers it and what it is called there.

@@ -112,7 +112,7 @@ async fn gauges(domains: Domains, shutdown: CancellationToken) {
         let store = domains.store.clone();
         // A disk that hangs holds up this figure and nothing else.
         if let Ok(free) = tokio::task::spawn_blocking(move || store.free()).await {
-            for blobstore::Free { root, bytes } in free {
+            for blobstore::Free { root, bytes, .. } in free {
                 metrics::gauge!("hythe_storage_free_bytes", "root" => root.display().to_string())
                     .set(bytes as f64);
             }

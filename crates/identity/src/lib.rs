@@ -145,6 +145,11 @@ impl Identity {
         &self.0.config.token_service
     }
 
+    /// Lifetime of registry tokens in minutes.
+    pub fn token_minutes(&self) -> u32 {
+        self.0.config.token_minutes
+    }
+
     /// Signs a registry token for the principal with the grant as `tenancy` decided it. No IO.
     ///
     /// # Errors

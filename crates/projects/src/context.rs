@@ -71,6 +71,11 @@ impl Context {
         decoded(self.request.match_info().get(name).unwrap_or_default())
     }
 
+    /// A text of the path, without a meaning yet.
+    pub fn text(&self, name: &str) -> String {
+        self.segment(name)
+    }
+
     /// The project named by the path: `{project_name_or_id}` as `X-Is-Resource-Name` says, `{project_name}`
     /// always as a name.
     pub fn project(&self) -> Result<ProjectRef, Failure> {

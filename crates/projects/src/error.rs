@@ -151,15 +151,18 @@ impl From<tenancy::Error> for Failure {
         match &err {
             Error::Unauthenticated => Self::unauthorized("unauthorized"),
             Error::Hidden => Self::forbidden("forbidden"),
-            Error::CreationRestricted => Self::forbidden(err.to_string()),
+            Error::CreationRestricted | Error::SettingFixed(_) => Self::forbidden(err.to_string()),
             Error::ProjectUnknown(_)
             | Error::ProjectGone
+            | Error::QuotaUnknown(_)
+            | Error::MetadataUnknown(_)
             | Error::MemberUnknown(_)
             | Error::UserUnknown(_)
             | Error::RobotUnknown(_) => Self::not_found(err.to_string()),
-            Error::NameTaken(_) | Error::MemberExists(_) | Error::RobotExists(_) => {
-                Self::conflict(err.to_string())
-            }
+            Error::NameTaken(_)
+            | Error::MetadataExists(_)
+            | Error::MemberExists(_)
+            | Error::RobotExists(_) => Self::conflict(err.to_string()),
             Error::Invalid(_) | Error::BadQuery(_) => Self::bad_request(err.to_string()),
             Error::NotAvailable(_) | Error::NotEmpty => Self::precondition(err.to_string()),
             Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation => {

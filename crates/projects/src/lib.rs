@@ -11,14 +11,18 @@
 
 mod answer;
 mod artifacts;
+mod configurations;
 mod context;
 mod error;
 mod immutable;
 mod members;
 mod meta;
+mod metadata;
+mod overview;
 mod params;
 mod projects;
 mod q;
+mod quotas;
 mod repositories;
 mod robots;
 mod routes;
@@ -47,6 +51,15 @@ pub struct Config {
     pub storage_name: String,
     /// Asks the store whether it can be read and written. Called at most once a second.
     pub storage_probe: Probe,
+    /// Asks for the room in each place where blobs are kept; none where that is not known. Blocks for a short time.
+    pub storage_room: Arc<dyn Fn() -> Vec<Room> + Send + Sync>,
+}
+
+/// Room in one place, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub total: u64,
+    pub free: u64,
 }
 
 /// A question about something this service does not depend on: true when all is well.

@@ -141,7 +141,7 @@ pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure
             has_ca_root: false,
             registry_storage_provider_name: context.state.config.storage_name.clone(),
             read_only: settings.read_only,
-            notification_enable: false,
+            notification_enable: settings.notification_enable,
             current_time: Time(context.state.tenancy.now()),
         }
     });
@@ -153,6 +153,26 @@ pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure
         oidc_provider_name: "",
         signed_in,
     }))
+}
+
+#[derive(Serialize)]
+struct VolumesOutput {
+    storage: Vec<VolumeOutput>,
+}
+
+#[derive(Serialize)]
+struct VolumeOutput {
+    total: u64,
+    free: u64,
+}
+
+pub(crate) async fn volumes(context: Context) -> Result<HttpResponse, Failure> {
+    context.state.tenancy.require_volumes(&context.caller).await?;
+    let rooms = context.state.config.storage_room.clone();
+    let rooms =
+        tokio::task::spawn_blocking(move || rooms()).await.map_err(|err| Failure::unavailable(&err))?;
+    let storage = rooms.into_iter().map(|room| VolumeOutput { total: room.total, free: room.free }).collect();
+    Ok(answer(&VolumesOutput { storage }))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Params {
             .transpose()
     }
 
-    fn integer(&self, key: &str) -> Result<Option<i64>, Failure> {
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, Failure> {
         self.text(key)
             .map(|value| {
                 value.parse().map_err(|_| {

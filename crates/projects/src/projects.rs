@@ -10,6 +10,7 @@ use tenancy::{DeleteProject, NewProject, ProjectUpdate, ReadProject, UpdateProje
 use crate::answer::{Time, created, done, json, zero};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::quotas::Resources;
 
 /// What creating and changing a project take. There is no owner and no id in it: nobody may set them.
 #[derive(Deserialize)]
@@ -57,7 +58,7 @@ impl ProjectInput {
 }
 
 #[derive(Serialize)]
-struct ProjectOutput {
+pub(crate) struct ProjectOutput {
     project_id: i64,
     owner_id: i64,
     name: String,
@@ -213,11 +214,6 @@ struct SummaryOutput {
 struct QuotaOutput {
     hard: Resources,
     used: Resources,
-}
-
-#[derive(Serialize)]
-struct Resources {
-    storage: i64,
 }
 
 pub(crate) async fn summary(context: Context) -> Result<HttpResponse, Failure> {

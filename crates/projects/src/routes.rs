@@ -12,8 +12,10 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
-use crate::immutable;
-use crate::{State, artifacts, members, meta, projects, repositories, robots, tags, users};
+use crate::{
+    State, artifacts, configurations, immutable, members, meta, metadata, overview, projects, quotas,
+    repositories, robots, tags, users,
+};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,12 @@ routes! {
     "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
     "listUsers" "GET" "/api/v2.0/users" Checked users::list;
     "createUser" "POST" "/api/v2.0/users" Checked users::create;
+    "getVolumes" "GET" "/api/v2.0/systeminfo/volumes" Checked meta::volumes;
+    "getConfigurations" "GET" "/api/v2.0/configurations" Checked configurations::get;
+    "updateConfigurations" "PUT" "/api/v2.0/configurations" Checked configurations::update;
+    "getStatistic" "GET" "/api/v2.0/statistics" Checked overview::statistics;
+    "search" "GET" "/api/v2.0/search" Checked overview::search;
+    "getPermissions" "GET" "/api/v2.0/permissions" Checked overview::permissions;
     "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
     "getCurrentUserPermissions" "GET" "/api/v2.0/users/current/permissions" Checked users::permissions;
     "searchUsers" "GET" "/api/v2.0/users/search" Checked users::search;
@@ -73,12 +81,23 @@ routes! {
         Checked immutable::update;
     "DeleteImmuRule" "DELETE" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
         Checked immutable::delete;
+    "listProjectMetadatas" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::list;
+    "addProjectMetadatas" "POST" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::add;
+    "getProjectMetadata" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::get;
+    "updateProjectMetadata" "PUT" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::update;
+    "deleteProjectMetadata" "DELETE" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"
+        Checked metadata::remove;
     "ListRobot" "GET" "/api/v2.0/robots" Checked robots::list;
     "CreateRobot" "POST" "/api/v2.0/robots" Checked robots::create;
     "GetRobotByID" "GET" "/api/v2.0/robots/{robot_id}" Checked robots::get;
     "UpdateRobot" "PUT" "/api/v2.0/robots/{robot_id}" Checked robots::update;
     "RefreshSec" "PATCH" "/api/v2.0/robots/{robot_id}" Checked robots::rekey;
     "DeleteRobot" "DELETE" "/api/v2.0/robots/{robot_id}" Checked robots::delete;
+    "listQuotas" "GET" "/api/v2.0/quotas" Checked quotas::list;
+    "getQuota" "GET" "/api/v2.0/quotas/{id}" Checked quotas::get;
+    "updateQuota" "PUT" "/api/v2.0/quotas/{id}" Checked quotas::update;
     "listAllRepositories" "GET" "/api/v2.0/repositories" Checked repositories::list_all;
     "listRepositories" "GET" "/api/v2.0/projects/{project_name}/repositories" Checked repositories::list;
     "getRepository" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}"

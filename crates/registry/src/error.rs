@@ -187,17 +187,7 @@ impl From<tenancy::Error> for Error {
         let text = err.to_string();
         match err {
             // Refusals of docker clients are final on 403; on 5xx they would try again and again.
-            E::QuotaExceeded { used, hard, .. } => Self::new(
-                StatusCode::FORBIDDEN,
-                Code::Denied,
-                format!(
-                    "the storage quota of this project is used up ({} of {}); delete artifacts or ask an administrator \
-                     for a larger quota",
-                    bytes_text(used),
-                    bytes_text(hard)
-                ),
-            ),
-            E::ReadOnly => Self::new(StatusCode::FORBIDDEN, Code::Denied, text),
+            E::QuotaExceeded { .. } | E::ReadOnly => Self::new(StatusCode::FORBIDDEN, Code::Denied, text),
             E::ProjectGone | E::ProjectUnknown(_) => {
                 Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text)
             }
@@ -211,6 +201,10 @@ impl From<tenancy::Error> for Error {
             | E::CreationRestricted
             | E::LimitReached(_)
             | E::NotEmpty
+            | E::QuotaUnknown(_)
+            | E::SettingFixed(_)
+            | E::MetadataUnknown(_)
+            | E::MetadataExists(_)
             | E::MemberUnknown(_)
             | E::UserUnknown(_)
             | E::MemberExists(_)

@@ -2,7 +2,8 @@
 //!
 //! `Hidden` covers "no such project" and "not for you" alike, so no service can leak what it never learns.
 
-use crate::{ProjectId, Role};
+use crate::Role;
+use crate::quotas::used_of;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,6 +33,10 @@ pub enum Error {
     LimitReached(String),
     #[error("the project contains repositories, can not be deleted")]
     NotEmpty,
+    #[error("the project has no metadata {0:?}")]
+    MetadataUnknown(String),
+    #[error("the project has the metadata {0:?} already")]
+    MetadataExists(String),
     #[error("project member {0} not found")]
     MemberUnknown(i64),
     #[error("user {0} not found")]
@@ -46,9 +51,16 @@ pub enum Error {
     #[error("{0} is already a member of the project")]
     MemberExists(String),
     #[error(
-        "adding {added} byte(s) would exceed the storage quota of project {project}: {used} of {hard} byte(s) used"
+        "storage quota of project \"{name}\" is used up ({}); delete artifacts that are no longer needed, or ask a \
+         system administrator for a larger quota",
+        used_of(*used, *hard)
     )]
-    QuotaExceeded { project: ProjectId, added: i64, used: i64, hard: i64 },
+    QuotaExceeded { name: String, added: i64, used: i64, hard: i64 },
+    /// The start-up configuration says otherwise.
+    #[error("{0} is set in the configuration file or the environment and cannot be changed here")]
+    SettingFixed(&'static str),
+    #[error("quota {0} not found")]
+    QuotaUnknown(i64),
     #[error("the system is in read-only mode")]
     ReadOnly,
     /// A filter or sort key that does not exist, or a value of the wrong type.

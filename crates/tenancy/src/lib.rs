@@ -10,9 +10,12 @@
 //! * Whatever takes rights away raises an epoch in its own transaction, so that issued tokens end within 5 s.
 //! * Every change appends its audit entry in its own transaction.
 
+mod configuration;
 mod error;
 mod grant;
 mod members;
+mod metadata;
+mod overview;
 mod people;
 mod permit;
 mod projects;
@@ -26,11 +29,13 @@ use database::Database;
 use identity::Identity;
 use serde::{Deserialize, Serialize};
 
+pub use configuration::Configured;
 /// The grammar of lists, for services: they name no mechanism crate themselves.
 pub use database::list;
 pub use error::Error;
 pub use grant::Visible;
 pub use members::{Member, MemberCounts, NewMember, UserRef};
+pub use overview::Statistics;
 pub use people::{
     CreateUser, DeleteUser, ListUsers, ReadUser, SystemAction, SystemPermit, UpdateUser, UserPermit,
 };
@@ -47,10 +52,10 @@ pub use permit::{
     UpdateLabel,
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
-pub use quotas::{Quota, charge_refusal};
+pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
-pub use settings::{CreationRestriction, Settings, SettingsUpdate};
+pub use settings::{CreationRestriction, Settings};
 
 /// The immutable id of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

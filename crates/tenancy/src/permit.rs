@@ -258,6 +258,29 @@ impl Tenancy {
         self.record_denied(caller, A::NAME, object, project).await
     }
 
+    /// Lets through who holds a right on the installation as a whole: system administrators, and robots that it
+    /// was granted to. Comes before every look at what `object` names.
+    ///
+    /// # Errors
+    /// `Unauthenticated` and `Hidden`; the latter is recorded as `act`.
+    pub(crate) async fn require_on_system(
+        &self,
+        caller: &Caller,
+        resource: &str,
+        action: Action,
+        act: &'static str,
+        object: Object<'_>,
+    ) -> Result<(), Error> {
+        if caller.is_anonymous() {
+            return Err(Error::Unauthenticated);
+        }
+        if self.system_allows(&caller.principal, resource, action).await? {
+            return Ok(());
+        }
+        self.record_denied(caller, act, object, None).await?;
+        Err(Error::Hidden)
+    }
+
     /// An act that somebody who is signed in was refused.
     pub(crate) async fn record_denied(
         &self,

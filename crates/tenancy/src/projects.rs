@@ -75,7 +75,7 @@ pub struct Summary {
 }
 
 /// What a list of projects may be filtered and sorted by.
-const COLUMNS: Columns = Columns::new(
+pub(crate) const COLUMNS: Columns = Columns::new(
     &[
         list::integer("project_id", "p.id").sortable(),
         list::text("name", "p.name").sortable(),
@@ -450,7 +450,7 @@ impl Tenancy {
     }
 }
 
-fn projects() -> Select {
+pub(crate) fn projects() -> Select {
     Select::new(ROW, FROM).and_sql("p.deleted_at is null")
 }
 

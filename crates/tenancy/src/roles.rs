@@ -227,6 +227,14 @@ const fn robot_rights_of(resource: Resource) -> u16 {
     }
 }
 
+/// Every right that a robot may hold in a project.
+pub fn robot_catalogue() -> impl Iterator<Item = (Resource, Action)> {
+    Resource::ALL.iter().flat_map(|resource| {
+        let held = |action: &&Action| robot_rights_of(*resource) & action.bit() != 0;
+        Action::ALL.iter().filter(held).map(|action| (*resource, *action))
+    })
+}
+
 /// What a robot may hold on the installation as a whole.
 pub const ROBOT_SYSTEM: &[(&str, &[Action])] = {
     use Action::{Create, Delete, List, Read, Stop, Update};

@@ -98,7 +98,7 @@ pub(crate) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<Va
     Ok(Value::Object(checked))
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool, Error> {
+pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Error> {
     match value {
         "true" | "True" | "1" => Ok(true),
         "false" | "False" | "0" => Ok(false),

@@ -8,8 +8,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use audit::{Entry, Object, Outcome};
-use identity::Caller;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,6 +47,8 @@ pub struct Settings {
     pub read_only: bool,
     /// A text for the top of every page, as the clients agreed on its form; opaque here.
     pub banner_message: String,
+    /// Events of projects are sent to their webhooks.
+    pub notification_enable: bool,
 }
 
 impl Default for Settings {
@@ -58,17 +58,9 @@ impl Default for Settings {
             storage_per_project: -1,
             read_only: false,
             banner_message: String::new(),
+            notification_enable: true,
         }
     }
-}
-
-/// A change of some settings; absent means unchanged.
-#[derive(Clone, Debug, Default)]
-pub struct SettingsUpdate {
-    pub project_creation_restriction: Option<CreationRestriction>,
-    pub storage_per_project: Option<i64>,
-    pub read_only: Option<bool>,
-    pub banner_message: Option<String>,
 }
 
 /// The last read of the settings, if there was one. Shared by all clones of the handle.
@@ -116,54 +108,9 @@ impl Tenancy {
         if self.settings().await?.read_only { Err(Error::ReadOnly) } else { Ok(()) }
     }
 
-    /// Changes settings, all or none. For system administrators.
-    pub async fn settings_update(&self, caller: &Caller, update: &SettingsUpdate) -> Result<(), Error> {
-        if caller.is_anonymous() {
-            return Err(Error::Unauthenticated);
-        }
-        if !caller.is_sysadmin() {
-            return Err(Error::Hidden);
-        }
-        let mut changes: Vec<(&'static str, Value)> = Vec::new();
-        if let Some(restriction) = update.project_creation_restriction {
-            changes.push(("project_creation_restriction", restriction.as_str().into()));
-        }
-        if let Some(bytes) = update.storage_per_project {
-            changes.push(("storage_per_project", crate::quotas::checked_limit(bytes)?.into()));
-        }
-        if let Some(read_only) = update.read_only {
-            changes.push(("read_only", read_only.into()));
-        }
-        if let Some(text) = &update.banner_message {
-            if text.len() > 4096 || text.contains('\0') {
-                return Err(Error::Invalid("banner_message takes at most 4096 bytes of text".to_owned()));
-            }
-            changes.push(("banner_message", text.as_str().into()));
-        }
-        let (keys, values): (Vec<&'static str>, Vec<Value>) = changes.into_iter().unzip();
-        let names: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let mut tx = self.database.begin().await?;
-        sqlx::query!(
-            "insert into tenancy.settings (key, value) select * from unnest($1::text[], $2::jsonb[])
-             on conflict (key) do update set value = excluded.value, updated_at = now()",
-            &names,
-            &values
-        )
-        .execute(&mut *tx)
-        .await?;
-        let entry = Entry {
-            actor: caller.actor(),
-            action: "configuration_update",
-            object: Object { kind: "configuration", id: String::new(), name: "" },
-            project: None,
-            outcome: Outcome::Done,
-            origin: &caller.origin,
-            changed: &keys,
-        };
-        audit::append(&mut tx, &entry).await?;
-        tx.commit().await?;
+    /// Makes the next reader of this process ask again: the settings were changed.
+    pub(crate) fn settings_forget(&self) {
         self.settings.set(None);
-        Ok(())
     }
 }
 
@@ -173,6 +120,7 @@ impl Settings {
             "project_creation_restriction" => fit(key, value, &mut self.project_creation_restriction),
             "storage_per_project" => fit(key, value, &mut self.storage_per_project),
             "read_only" => fit(key, value, &mut self.read_only),
+            "notification_enable" => fit(key, value, &mut self.notification_enable),
             "banner_message" => fit(key, value, &mut self.banner_message),
             // A newer release knows more keys.
             _ => {}
@@ -210,6 +158,7 @@ mod tests {
             storage_per_project: 5,
             read_only: false,
             banner_message: "hello".to_owned(),
+            notification_enable: true,
         };
         assert_eq!(settings, expected);
     }

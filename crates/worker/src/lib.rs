@@ -8,6 +8,7 @@ pub mod roster;
 use catalog::Catalog;
 use identity::Identity;
 use queue::{CronInvalid, Runner};
+use tenancy::Tenancy;
 use tokio_util::sync::CancellationToken;
 
 /// The worker of a process. Any number of processes may have one; they share the work.
@@ -20,8 +21,13 @@ impl Worker {
     ///
     /// # Errors
     /// When a schedule is not a cron expression, which is a defect of the roster.
-    pub fn new(mut runner: Runner, identity: &Identity, catalog: &Catalog) -> Result<Self, CronInvalid> {
-        roster::register(&mut runner, identity, catalog)?;
+    pub fn new(
+        mut runner: Runner,
+        identity: &Identity,
+        tenancy: &Tenancy,
+        catalog: &Catalog,
+    ) -> Result<Self, CronInvalid> {
+        roster::register(&mut runner, identity, tenancy, catalog)?;
         Ok(Self { runner })
     }
 

@@ -3,16 +3,17 @@
 //! The history of finished jobs is purged by every runner itself. Counters and buffered trail entries are not
 //! jobs: they live in the memory of a process and are written by its own tasks.
 
-use catalog::Catalog;
-use catalog::Expire;
+use catalog::{Catalog, Expire, Recount};
 use identity::keys::Rotate;
 use identity::{Identity, Purge};
 use queue::{CronInvalid, JobError, Runner};
+use tenancy::{TellQuotaWarnings, Tenancy};
 
 /// Registers every handler and every schedule. Cron expressions have six fields, seconds first, in UTC.
 pub(crate) fn register(
     runner: &mut Runner,
     identity: &Identity,
+    tenancy: &Tenancy,
     catalog: &Catalog,
 ) -> Result<(), CronInvalid> {
     // Forgotten uploads and bytes without a row.
@@ -47,5 +48,24 @@ pub(crate) fn register(
         }
     });
     runner.schedule("rotate_signing_key", "0 23 3 * * *", Rotate {})?;
+
+    // Projects that come near their limit.
+    let quotas = tenancy.clone();
+    runner.handle(move |_: TellQuotaWarnings, context| {
+        let quotas = quotas.clone();
+        async move {
+            quotas.quota_warnings_tell(|| context.cancelled()).await.map_err(JobError::retry)?;
+            Ok(())
+        }
+    });
+    runner.schedule("tell_quota_warnings", "45 * * * * *", TellQuotaWarnings {})?;
+
+    // What quotas say is used, against what is there.
+    let recounts = catalog.recounts.clone();
+    runner.handle(move |job: Recount, context| {
+        let recounts = recounts.clone();
+        async move { recounts.recount(job, context).await }
+    });
+    runner.schedule("recount_quotas", "0 41 2 * * *", Recount {})?;
     Ok(())
 }

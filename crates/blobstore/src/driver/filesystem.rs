@@ -60,10 +60,11 @@ impl Filesystem {
         Ok(Self { layout: Arc::new(layout) })
     }
 
-    /// Bytes that are free for this process.
-    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+    /// Bytes that are free for this process, and all there are.
+    pub(super) fn room(&self) -> io::Result<(u64, u64)> {
         let found = nix::sys::statvfs::statvfs(&self.layout.uploads)?;
-        Ok(found.blocks_available().saturating_mul(found.fragment_size()))
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok((bytes(found.blocks_available()), bytes(found.blocks())))
     }
 }
 

@@ -267,7 +267,7 @@ impl Root {
 
     /// Bytes that are free, in a directory that can be written to.
     fn room(&self) -> io::Result<u64> {
-        self.named(self.probe().and_then(|()| self.driver.free_bytes()))
+        self.named(self.probe().and_then(|()| self.driver.room().map(|(free, _)| free)))
     }
 
     fn probe(&self) -> io::Result<()> {
@@ -377,7 +377,8 @@ impl Driver for Roots {
         let free = |root: &Arc<Root>| {
             // Of an exchanged or unmounted volume the figure would be another file system's.
             root.verify().ok()?;
-            Some(Free { root: root.path.clone(), bytes: root.driver.free_bytes().ok()? })
+            let (bytes, total_bytes) = root.driver.room().ok()?;
+            Some(Free { root: root.path.clone(), bytes, total_bytes })
         };
         self.in_use().iter().filter_map(free).collect()
     }

@@ -135,6 +135,8 @@ async fn check(world: &World, seed: u64) {
         )
         .await;
     assert_eq!(world.used().await, expected, "the quota's used bytes, seed {seed}");
+    let recounted = world.catalog.recounts.recount_quotas(|| false).await.unwrap();
+    assert_eq!(recounted.drifted, 0, "the recount, seed {seed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +149,27 @@ async fn accounts_are_exact_after_every_step() {
             check(&world, seed).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_recount_finds_what_drifted() {
+    let world = World::new().await;
+    world.blob("p/a", b"1").await;
+    world.image("p/a", Some("x"), &[b"1"]).await;
+    let drifted = async || {
+        let counted = world.catalog.recounts.recount_quotas(|| false).await.unwrap();
+        (counted.projects, counted.drifted)
+    };
+    let (projects, none) = drifted().await;
+    assert!(projects >= 1 && none == 0);
+    sqlx::query("update tenancy.quotas set used_bytes = used_bytes + 1 where project_id = $1")
+        .bind(world.project)
+        .execute(world.database.owner())
+        .await
+        .unwrap();
+    assert_eq!(drifted().await, (projects, 1));
+    let told = "select count(*) from audit.entries where action = 'quota_drift' and project_id = $1";
+    assert_eq!(world.number(told, world.project).await, 1);
 }
 
 /// DS-13.

@@ -1,7 +1,6 @@
 //! Repositories, artifacts and tags over REST.
 
 use serde_json::{Value, json};
-use tenancy::SettingsUpdate;
 
 use crate::world::World;
 
@@ -126,8 +125,8 @@ async fn read_only_mode_refuses_deletions() {
     let world = World::new().await;
     let id = world.project("ana", "alpha", false).await;
     world.image(id, "alpha/app", "v1", b"one").await;
-    let update = SettingsUpdate { read_only: Some(true), ..SettingsUpdate::default() };
-    world.tenancy.settings_update(&world.admin, &update).await.unwrap();
+    let changed = world.send("admin", "PUT", "/api/v2.0/configurations", json!({"read_only": true})).await;
+    assert_eq!((changed.status, changed.body.as_str()), (200, ""));
     for path in ["/app", "/app/artifacts/v1", "/app/artifacts/v1/tags/v1"] {
         let answer = world.send("ana", "DELETE", &format!("{BASE}{path}"), Value::Null).await;
         assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"), "{path}");

@@ -9,6 +9,7 @@ mod immutable;
 mod members;
 mod oracle;
 mod people;
+mod platform;
 mod support;
 mod tenants;
 mod world;

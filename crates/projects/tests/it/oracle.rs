@@ -13,6 +13,7 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{repository_name}", repository)
         .replace("{reference}", &digest)
         .replace("{tag_name}", "latest")
+        .replace("{meta_name}", "public")
         .replace("{mid}", member)
         .replace("{immutable_rule_id}", member)
 }

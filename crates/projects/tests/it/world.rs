@@ -16,7 +16,7 @@ use identity::tokens::Access;
 use identity::{Caller, Identity, NewUser, Origin, Principal, Secret, User, UserId};
 use oci::manifest::OCI_MANIFEST;
 use oci::{Action, Algorithm, Digest, RepositoryName};
-use projects::{Config, Projects};
+use projects::{Config, Projects, Room};
 use serde_json::{Value, json};
 use tenancy::{NewProject, Tenancy};
 
@@ -95,6 +95,7 @@ impl World {
         let config = Config {
             external_url: None,
             storage_name: "memory".to_owned(),
+            storage_room: Arc::new(|| vec![Room { total: 10, free: 3 }]),
             storage_probe: Arc::new(|| Box::pin(async { true })),
         };
         let service = Projects::new(identity, tenancy.clone(), catalog.clone(), config);
@@ -194,6 +195,19 @@ impl World {
         let name: RepositoryName = name.parse().unwrap();
         let access = vec![Access::repository(&name, &[Action::Pull, Action::Push], Some((project, 0)))];
         Push::from_access(&self.admin, &access, &name).unwrap()
+    }
+
+    /// Makes `name` a member with a role.
+    pub async fn member(&self, by: &str, project: i64, name: &str, role: i64) {
+        let body = json!({"role_id": role, "member_user": {"username": name}});
+        let path = format!("/api/v2.0/projects/{project}/members");
+        let answer = self.send(by, "POST", &path, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+
+    /// The one number that a statement reads.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(self.database.owner()).await.unwrap()
     }
 
     /// Statements about projects and their content that were sent so far.

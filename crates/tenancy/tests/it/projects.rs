@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use tenancy::list::{Query, Value};
 use tenancy::{
-    Config, CreationRestriction, DeleteProject, Error, ListRepositories, NewProject, ProjectRef,
-    ProjectUpdate, ReadProject, Role, SettingsUpdate, UpdateProject,
+    Config, DeleteProject, Error, ListRepositories, NewProject, ProjectRef, ProjectUpdate, ReadProject, Role,
+    UpdateProject,
 };
 
 use crate::world::{World, id};
@@ -49,14 +50,12 @@ async fn who_may_create_and_with_which_limit() {
     assert!(matches!(refused, Error::LimitReached(_)));
     world.tenancy.project_create(&world.root, named("b")).await.unwrap();
 
-    let update = SettingsUpdate {
-        project_creation_restriction: Some(CreationRestriction::AdminOnly),
-        storage_per_project: Some(77),
-        ..SettingsUpdate::default()
-    };
-    let refused = world.tenancy.settings_update(&world.ana, &update).await.unwrap_err();
+    let changes =
+        json!({"project_creation_restriction": "adminonly", "storage_per_project": 77, "unknown": 1});
+    let changes = changes.as_object().unwrap();
+    let refused = world.tenancy.configuration_update(&world.ana, changes).await.unwrap_err();
     assert!(matches!(refused, Error::Hidden));
-    world.tenancy.settings_update(&world.root, &update).await.unwrap();
+    world.tenancy.configuration_update(&world.root, changes).await.unwrap();
     let refused = world.tenancy.project_create(&world.ben, named("cc")).await.unwrap_err();
     assert!(matches!(refused, Error::CreationRestricted));
     assert_eq!(world.trail().await.last().unwrap(), "ben project_create cc denied");

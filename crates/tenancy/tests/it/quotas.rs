@@ -25,6 +25,8 @@ async fn up_to_the_last_byte() {
         panic!("the eleventh byte was taken");
     };
     assert_eq!((used, hard, added), (10, 10, 1));
+    let text = charge(&world, project, 1).await.unwrap_err().to_string();
+    assert!(text.starts_with("storage quota of project \"alpha\" is used up (10 of 10 B); "), "{text}");
     charge(&world, project, -3).await.unwrap();
     charge(&world, project, 3).await.unwrap();
     assert!(matches!(charge(&world, project, i64::MAX).await, Err(Error::QuotaExceeded { .. })));
@@ -61,4 +63,28 @@ async fn nobody_takes_the_same_byte_twice() {
     }
     assert_eq!(taken, 5);
     assert_eq!(world.tenancy.quota_get(project).await.unwrap().unwrap().used, 5);
+}
+
+/// A project near its limit is told of once, and again only when it gets there again.
+#[tokio::test]
+async fn warnings_are_told_once() {
+    let world = World::new().await;
+    let project = limited(&world, 100).await;
+    let tell = async || world.tenancy.quota_warnings_tell(|| false).await.unwrap();
+    charge(&world, project, 84).await.unwrap();
+    assert_eq!(tell().await, 0);
+    charge(&world, project, 1).await.unwrap();
+    assert_eq!((tell().await, tell().await), (1, 0));
+    charge(&world, project, 5).await.unwrap();
+    assert_eq!(tell().await, 0);
+    charge(&world, project, -20).await.unwrap();
+    charge(&world, project, 20).await.unwrap();
+    assert_eq!(tell().await, 1, "down and up again");
+    world.tenancy.quota_set(&world.root, project.0, 1000).await.unwrap();
+    assert_eq!(tell().await, 0);
+    world.tenancy.quota_set(&world.root, project.0, 50).await.unwrap();
+    assert_eq!(tell().await, 1, "the limit came down instead");
+    let trail = world.trail().await;
+    let told = trail.iter().filter(|act| *act == "hythe quota_warning alpha done").count();
+    assert_eq!(told, 3, "{trail:?}");
 }

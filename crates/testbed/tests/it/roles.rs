@@ -63,6 +63,8 @@ const ROBOT_SYSTEM: &[(&str, &str)] = &[
     ("catalog", "read"),
     ("robot", "create read delete list"),
     ("user", "create read update delete list"),
+    ("quota", "read update list"),
+    ("system-volumes", "read"),
 ];
 
 /// Rights of everybody in a public project (7.2).
@@ -254,6 +256,19 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
             let held = [Identity::Sysadmin, Identity::RobotSystem].contains(&identity);
             Exactly(if held { &[200] } else { &[403] })
         }
+        (_, "system") if nobody => Exactly(&[401]),
+        (_, "system") => {
+            if [Identity::Sysadmin, Identity::RobotSystem].contains(&identity) {
+                Open
+            } else {
+                Exactly(&[403])
+            }
+        }
+        (_, "project-admin") if nobody => Exactly(&[401]),
+        (_, "project-admin") => {
+            let admin = [Identity::Sysadmin, Identity::Member(Role::ProjectAdmin)].contains(&identity);
+            Exactly(if admin { &[200] } else { &[403] })
+        }
         (_, "project-name") if nobody => Exactly(&[401]),
         (_, "project-name") => {
             // A robot sees the projects it was given anything in.
@@ -418,11 +433,15 @@ fn fill(route: &Route, target: &Target) -> String {
             "digest" if reading => target.image.layer.to_string(),
             "digest" => random_digest().to_string(),
             "upload" => random_uuid(),
+            "meta_name" if reading => "public".to_owned(),
+            "meta_name" => "missing".to_owned(),
             "mid" if reading => target.membership.to_string(),
             "mid" => "999999999".to_owned(),
             // Nobody's, lest the matrix delete an account it needs.
             "user_id" => "999999999".to_owned(),
             "immutable_rule_id" => "999999999".to_owned(),
+            // Of quotas, and of none that is there.
+            "id" => "999999999".to_owned(),
             "robot_id" if route.method == "DELETE" => "999999999".to_owned(),
             "robot_id" => target.robot.to_string(),
             unknown => panic!("roles.rs has no value for the placeholder {unknown} of {}", route.path),
@@ -430,6 +449,7 @@ fn fill(route: &Route, target: &Target) -> String {
         path.push_str(&value);
     }
     match route.id {
+        "search" => format!("{path}?q=app"),
         "headProject" => format!("{path}?project_name={}", target.name),
         "token_get" => format!("{path}?service=harbor-registry&scope=repository:{}/app:pull", target.name),
         "registry_upload_finish" => format!("{path}?digest={}", random_digest()),

@@ -1,0 +1,276 @@
+//! Metadata, quotas, configuration and what else describes projects and the installation.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[actix_web::test]
+async fn metadata_one_key_at_a_time() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", true).await;
+    let path = format!("/api/v2.0/projects/{id}/metadatas");
+    let send = async |user: &str, method: &str, path: String, body: Value| {
+        let answer = world.send(user, method, &path, body).await;
+        (answer.status, answer.body)
+    };
+
+    assert_eq!(world.get("ana", &path).await.status, 403, "no role may list");
+    for form in [path.clone(), format!("{path}/")] {
+        assert_eq!(world.get("admin", &form).await.json(), json!({"public": "true"}));
+    }
+    let added = send("ana", "POST", format!("{path}/"), json!({"severity": "HIGH"})).await;
+    assert_eq!(added, (200, String::new()));
+    assert_eq!(world.get("ana", &format!("{path}/severity")).await.json(), json!({"severity": "high"}));
+    assert_eq!(world.get("ana", &format!("{path}/auto_scan/")).await.status, 404);
+    for (method, key, body, status) in [
+        ("POST", "", json!({"severity": "low"}), 409),
+        ("POST", "", json!({"public": "false"}), 409),
+        ("POST", "", json!({}), 400),
+        ("POST", "", json!({"severity": "low", "auto_scan": "false"}), 400),
+        ("POST", "", json!({"auto_scan": false}), 400),
+        ("POST", "", json!({"auto_scan": "perhaps"}), 400),
+        ("POST", "", json!({"prevent_vul": "true"}), 412),
+        ("POST", "", json!({"owner_id": "1"}), 400),
+        ("POST", "", json!({"retention_id": "1"}), 400),
+        ("PUT", "/severity", json!({"auto_scan": "false"}), 400),
+        ("PUT", "/severity", json!({"severity": "worst"}), 400),
+        ("PUT", "/auto_scan", json!({"auto_scan": "false"}), 404),
+        ("DELETE", "/auto_scan", Value::Null, 404),
+        ("DELETE", "/retention_id", Value::Null, 400),
+    ] {
+        let (got, text) = send("ana", method, format!("{path}{key}"), body.clone()).await;
+        assert_eq!(got, status, "{method} {key} {body}: {text}");
+    }
+    let (status, text) = send("ana", "POST", path.clone(), json!({})).await;
+    assert!(status == 400 && text.contains("only allow one key/value pair"), "{text}");
+    let changed = send("ana", "PUT", format!("{path}/severity"), json!({"severity": "Low"})).await;
+    assert_eq!(changed, (200, String::new()));
+    assert_eq!(send("ana", "DELETE", format!("{path}/severity"), Value::Null).await, (200, String::new()));
+    assert_eq!(world.get("ana", &format!("{path}/severity")).await.status, 404);
+}
+
+/// AZ: making a project private by its metadata ends what was granted on it, as by the project itself.
+#[actix_web::test]
+async fn metadata_obeys_the_rules_of_the_project() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", true).await;
+    world.member("ana", id, "ben", 4).await;
+    let path = format!("/api/v2.0/projects/{id}/metadatas/public");
+    assert_eq!(world.get("ben", &path).await.json(), json!({"public": "true"}), "a maintainer reads");
+    for (method, body) in [("PUT", json!({"public": "false"})), ("DELETE", Value::Null)] {
+        assert_eq!(world.send("ben", method, &path, body).await.status, 403, "a maintainer changes nothing");
+    }
+    let epoch = world.number("select coalesce(max(epoch), 0) from identity.epochs where kind = 2").await;
+    assert_eq!(world.send("ana", "PUT", &path, json!({"public": "False"})).await.status, 200);
+    assert_eq!(world.get("", &format!("/api/v2.0/projects/{id}")).await.status, 401);
+    let raised = world.number("select coalesce(max(epoch), 0) from identity.epochs where kind = 2").await;
+    assert_eq!(raised, epoch + 1);
+    let audited = "select count(*) from audit.entries where action = 'project_metadata_update'
+                   and (outcome = 'done' and changed = '{public}' or outcome = 'denied')";
+    assert_eq!(world.number(audited).await, 2);
+    assert_eq!(world.send("ana", "PUT", &path, json!({"public": "1"})).await.status, 200);
+    assert_eq!(world.send("ana", "DELETE", &path, Value::Null).await.status, 200);
+    assert_eq!(world.get("ana", &path).await.json(), json!({"public": "false"}), "absent means private");
+}
+
+#[actix_web::test]
+async fn quotas_over_the_api() {
+    let world = World::new().await;
+    let ids = [world.project("ana", "alpha", false).await, world.project("ben", "beta", false).await];
+    let path = "/api/v2.0/quotas";
+    for (user, status) in [("", 401), ("ana", 403)] {
+        let own = format!("{path}/{}", ids[0]);
+        for one in [own.as_str(), "/api/v2.0/quotas/4711"] {
+            assert_eq!(world.get(user, one).await.status, status, "{user} {one}");
+            assert_eq!(world.send(user, "PUT", one, json!({})).await.status, status, "{user} {one}");
+        }
+        assert_eq!(world.get(user, path).await.status, status);
+    }
+    let set = async |id: i64, storage: i64| {
+        let body = json!({"hard": {"storage": storage, "count": 1}});
+        let answer = world.send("admin", "PUT", &format!("{path}/{id}"), body).await;
+        (answer.status, answer.body.is_empty())
+    };
+    assert_eq!(set(ids[0], 1000).await, (200, true));
+    assert_eq!(set(ids[0], 0).await, (400, false));
+    assert_eq!(set(ids[0], -2).await, (400, false));
+    assert_eq!(set(4711, 5).await, (404, false));
+    world.image(ids[1], "beta/app", "v1", b"layer").await;
+
+    let one = world.get("admin", &format!("{path}/{}", ids[0])).await.json();
+    assert_eq!(one["ref"], json!({"id": ids[0], "name": "alpha", "owner_name": "ana"}));
+    assert_eq!(
+        (&one["id"], &one["hard"], &one["used"]),
+        (&json!(ids[0]), &json!({"storage": 1000}), &json!({"storage": 0}))
+    );
+    assert_eq!(world.get("admin", &format!("{path}/4711")).await.status, 404);
+    for (query, expected) in [
+        ("sort=hard.storage&reference=project", "alpha beta"),
+        ("sort=-hard.storage", "beta alpha"),
+        ("sort=-used.storage", "beta alpha"),
+        ("sort=creation_time&page_size=1", "alpha"),
+        ("reference_id=0", ""),
+    ] {
+        let answer = world.get("admin", &format!("{path}/?{query}")).await;
+        let rows = answer.json();
+        let names: Vec<_> =
+            rows.as_array().unwrap().iter().map(|row| row["ref"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names.join(" "), expected, "{query}");
+    }
+    assert_eq!(world.get("admin", &format!("{path}?reference=user")).await.status, 400);
+    assert_eq!(world.get("admin", &format!("{path}?reference_id=x")).await.status, 400);
+    let by_id = world.get("admin", &format!("{path}?reference=project&reference_id={}", ids[1])).await;
+    assert_eq!((by_id.header("x-total-count"), by_id.json()[0]["id"].as_i64()), (Some("1"), Some(ids[1])));
+    let denied = "select count(*) from audit.entries where action like 'quota_%' and outcome = 'denied'";
+    assert_eq!(world.number(denied).await, 5);
+}
+
+#[actix_web::test]
+async fn configuration_over_the_api() {
+    let world = World::new().await;
+    let path = "/api/v2.0/configurations";
+    for (user, status) in [("", 401), ("ana", 403)] {
+        assert_eq!(world.get(user, path).await.status, status);
+        assert_eq!(world.send(user, "PUT", path, json!({"read_only": true})).await.status, status);
+    }
+    let all = world.get("admin", path).await.json();
+    for (key, value, editable) in [
+        ("auth_mode", json!("db_auth"), true),
+        ("storage_per_project", json!(-1), true),
+        ("token_expiration", json!(30), false),
+        ("ldap_timeout", json!(5), true),
+        ("read_only", json!(false), true),
+    ] {
+        assert_eq!(all[key], json!({"value": value, "editable": editable}), "{key}");
+    }
+    for secret in ["ldap_search_password", "oidc_client_secret", "uaa_client_secret"] {
+        assert!(all.get(secret).is_none(), "{secret}");
+    }
+    let put = async |body: Value| {
+        let answer = world.send("admin", "PUT", path, body).await;
+        (answer.status, answer.body)
+    };
+    for (body, status) in [
+        (json!({"read_only": "true"}), 400),
+        (json!({"token_expiration": 0}), 400),
+        (json!({"token_expiration": 31}), 403),
+        (json!({"token_expiration": 30}), 200),
+        (json!({"auth_mode": "ldap_auth"}), 400),
+        (json!({"auth_mode": "db_auth", "unknown": {}, "ldap_search_password": ""}), 200),
+        (json!({"ldap_search_password": "Hidden-Value-1"}), 412),
+        (json!({"self_registration": true}), 412),
+        (json!({"skip_audit_log_database": true}), 400),
+        (json!({"audit_log_forward_endpoint": "127.0.0.1:514"}), 412),
+        (json!({"quota_per_project_enable": false}), 412),
+        (json!([]), 400),
+    ] {
+        let (got, text) = put(body.clone()).await;
+        assert_eq!(got, status, "{body}: {text}");
+    }
+    // One of two does not fit: neither is changed.
+    assert_eq!(put(json!({"banner_message": "x", "storage_per_project": 0})).await.0, 400);
+    assert_eq!(world.get("admin", path).await.json(), all);
+    let changes = json!({"banner_message": "hello", "storage_per_project": 77, "ldap_url": "ldap://x", "notification_enable": false});
+    assert_eq!(put(changes).await, (200, String::new()));
+    let changed = world.get("admin", path).await.json();
+    assert_eq!(
+        (&changed["storage_per_project"]["value"], &changed["ldap_url"]["value"]),
+        (&json!(77), &json!("ldap://x"))
+    );
+    let info = world.get("ana", "/api/v2.0/systeminfo").await.json();
+    assert_eq!((&info["banner_message"], &info["notification_enable"]), (&json!("hello"), &json!(false)));
+    let id = world.project("ana", "alpha", false).await;
+    let summary = world.get("ana", &format!("/api/v2.0/projects/{id}/summary")).await.json();
+    assert_eq!(summary["quota"]["hard"]["storage"], 77);
+    let named =
+        "select count(*) from audit.entries where action = 'configuration_update' and outcome = 'done'
+                 and changed = '{banner_message,ldap_url,notification_enable,storage_per_project}'";
+    assert_eq!(world.number(named).await, 1);
+}
+
+#[actix_web::test]
+async fn counts_search_and_catalogue() {
+    let world = World::new().await;
+    let own = world.project("ana", "web", false).await;
+    let open = world.project("ana", "myweb", true).await;
+    let hidden = world.project("ben", "webben", false).await;
+    for (id, name) in [(own, "web/app"), (open, "myweb/web"), (open, "myweb/a-web"), (hidden, "webben/web-x")]
+    {
+        world.image(id, name, "v1", b"layer").await;
+    }
+    let statistics = "/api/v2.0/statistics";
+    assert_eq!(world.get("", statistics).await.status, 401);
+    let used = world.number("select sum(used_bytes)::bigint from tenancy.quotas").await;
+    assert!(used > 0);
+    for (user, expected) in
+        [("ana", [1, 1, 1, 2, 0, 0, 0]), ("ben", [1, 1, 1, 2, 0, 0, 0]), ("admin", [2, 2, 1, 2, 3, 4, used])]
+    {
+        let got = world.get(user, statistics).await.json();
+        let keys = [
+            "private_project_count",
+            "private_repo_count",
+            "public_project_count",
+            "public_repo_count",
+            "total_project_count",
+            "total_repo_count",
+            "total_storage_consumption",
+        ];
+        assert_eq!(keys.map(|key| got[key].as_i64().unwrap()), expected, "{user}");
+    }
+
+    for (user, text, projects, repositories) in [
+        ("", "web", "myweb", "myweb/web myweb/a-web"),
+        ("ana", "WEB", "web myweb", "myweb/web web/app myweb/a-web"),
+        ("ben", "web", "webben myweb", "myweb/web webben/web-x myweb/a-web"),
+        ("admin", "web", "web webben myweb", "myweb/web web/app webben/web-x myweb/a-web"),
+        ("admin", "web/app", "", "web/app"),
+        ("admin", "%25", "", ""),
+        ("admin", "_", "", ""),
+    ] {
+        let found = world.get(user, &format!("/api/v2.0/search?q={text}")).await.json();
+        let names = |kind: &str, key: &str| {
+            let rows = found[kind].as_array().unwrap();
+            rows.iter().map(|row| row[key].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("project", "name"), projects, "{user} {text}");
+        assert_eq!(names("repository", "repository_name"), repositories, "{user} {text}");
+    }
+    let found = world.get("", "/api/v2.0/search?q=a-web").await.json();
+    let expected = json!({"project_id": open, "project_name": "myweb", "project_public": true,
+        "repository_name": "myweb/a-web", "artifact_count": 1});
+    assert_eq!(found["repository"], json!([expected]));
+    assert_eq!(world.get("", "/api/v2.0/search").await.status, 422);
+
+    let permissions = "/api/v2.0/permissions";
+    assert_eq!(world.get("", permissions).await.status, 401);
+    world.member("ben", hidden, "ana", 3).await;
+    let all = world.get("admin", permissions).await.json();
+    assert!(all["system"].as_array().unwrap().contains(&json!({"resource": "quota", "action": "update"})));
+    let some = world.get("ana", permissions).await.json();
+    assert!(some.get("system").is_none() && some["project"] == all["project"]);
+    assert!(
+        all["project"].as_array().unwrap().contains(&json!({"resource": "repository", "action": "push"}))
+    );
+
+    let volumes = "/api/v2.0/systeminfo/volumes";
+    assert_eq!((world.get("", volumes).await.status, world.get("ana", volumes).await.status), (401, 403));
+    assert_eq!(world.get("admin", volumes).await.json(), json!({"storage": [{"total": 10, "free": 3}]}));
+}
+
+/// What a page of anything costs does not depend on how much there is.
+#[actix_web::test]
+async fn constant_numbers_of_statements() {
+    let world = World::new().await;
+    let cost = async |path: &'static str| {
+        assert_eq!(world.get("admin", path).await.status, 200);
+        let before = world.statements().await;
+        assert_eq!(world.get("admin", path).await.status, 200);
+        world.statements().await - before
+    };
+    let paths = ["/api/v2.0/quotas?page_size=20", "/api/v2.0/search?q=p", "/api/v2.0/statistics"];
+    world.project("ana", "p0", false).await;
+    let few = [cost(paths[0]).await, cost(paths[1]).await, cost(paths[2]).await];
+    world.projects((1..15).map(|number| format!("p{number}"))).await;
+    let many = [cost(paths[0]).await, cost(paths[1]).await, cost(paths[2]).await];
+    assert_eq!(few, many);
+}
