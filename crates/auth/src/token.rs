@@ -69,7 +69,10 @@ async fn issue(state: &State, request: &HttpRequest, wanted: TokenRequest) -> Re
     let issued = state.identity.sign(&caller.principal, &access).await?;
     let refresh_token = match (caller.user(), wanted.proof) {
         (Some(_), Proof::Refresh(token)) if wanted.offline => Some(token),
-        (Some(user), Proof::Presented(_)) if wanted.offline && state.identity.refresh_tokens_enabled() => {
+        // An access token is its own long-lived secret, and a refresh token would have none of its limits.
+        (Some(user), Proof::Presented(_))
+            if wanted.offline && user.limits.is_none() && state.identity.refresh_tokens_enabled() =>
+        {
             Some(state.identity.issue_refresh(user, &wanted.client_id).await?)
         }
         _ => None,

@@ -169,6 +169,7 @@ impl Identity {
             name: row.username,
             sysadmin: row.sysadmin,
             epoch: row.epoch,
+            limits: None,
         }))
     }
 
@@ -182,13 +183,24 @@ impl Identity {
         )
         .fetch_optional(self.0.database.pool())
         .await?;
-        Ok(row.map(|row| User { id: UserId(row.id), name: row.username, sysadmin: true, epoch: row.epoch }))
+        Ok(row.map(|row| User {
+            id: UserId(row.id),
+            name: row.username,
+            sysadmin: true,
+            epoch: row.epoch,
+            limits: None,
+        }))
     }
 
     /// The same account as it is now, whatever kind it is; nobody stays nobody. `None` when it may not act any more.
     pub async fn active(&self, principal: &Principal) -> Result<Option<Principal>, Error> {
         match principal {
             Principal::Anonymous => Ok(Some(Principal::Anonymous)),
+            Principal::User(User { id, limits: Some(limits), .. }) => {
+                let Some(limits) = self.active_limits(limits.token).await? else { return Ok(None) };
+                let user = self.active_user(id.0).await?;
+                Ok(user.map(|user| Principal::User(User { limits: Some(limits.into()), ..user })))
+            }
             Principal::User(user) => Ok(self.active_user(user.id.0).await?.map(Principal::User)),
             Principal::Robot(robot) => Ok(self.active_robot(robot.id).await?.map(Principal::Robot)),
         }

@@ -15,13 +15,14 @@ use crate::principal::{Presented, Principal, Robot, RobotId, User, UserId};
 use crate::remembered::{Credential, Known};
 use crate::robots;
 use crate::throttle::{self, Pair};
-use crate::{Identity, Origin, Secret};
+use crate::{Identity, Origin, Secret, access_tokens};
 
 /// Longer names belong to nobody.
 const NAME_BYTES_MAX: usize = 1024;
 
 /// What the check of one password needs; owned, because it may outlive the request.
 struct Attempt {
+    /// Under which the credential is remembered when it is right.
     name: String,
     password: Secret,
     origin: Origin,
@@ -30,10 +31,10 @@ struct Attempt {
     account: Option<Account>,
 }
 
-struct Account {
-    known: Known,
-    secret_hash: Option<String>,
-    disabled: bool,
+pub(crate) struct Account {
+    pub(crate) known: Known,
+    pub(crate) secret_hash: Option<String>,
+    pub(crate) disabled: bool,
 }
 
 impl Identity {
@@ -50,20 +51,25 @@ impl Identity {
         }
     }
 
-    /// The user behind a name (or e-mail address) and a password, or the robot behind its name and secret.
+    /// The user behind a name (or e-mail address) and a password or access token, or the robot behind its name and
+    /// secret.
     pub(crate) async fn check_password(
         &self,
         name: &str,
         password: &Secret,
         origin: &Origin,
     ) -> Result<Principal, Error> {
-        if let Some(known) = self.0.remembered.account(name) {
+        let remembered = access_tokens::remembered_name(name, password);
+        if let Some(known) = self.0.remembered.account(&remembered) {
             let credential = self.0.remembered.credential(Some(&known), name, password);
-            if let Some(principal) = self.recall(name, &known, &credential, origin).await? {
+            if let Some(principal) = self.recall(&remembered, &known, &credential, origin).await? {
                 return Ok(principal);
             }
         }
-        let account = self.account_by_login(name).await?;
+        let account = match self.account_by_token(name, password).await? {
+            Some(account) => Some(account),
+            None => self.account_by_login(name).await?,
+        };
         let known = account.as_ref().map(|account| &account.known);
         let pair = Pair::new(known.map(|known| &known.principal), name, &origin.address);
         let credential = self.0.remembered.credential(known, name, password);
@@ -71,12 +77,12 @@ impl Identity {
         let lock = self.0.remembered.lock_of(credential);
         let checking = lock.clone().lock_owned().await;
         if let Some(known) = known
-            && let Some(principal) = self.recall(name, known, &credential, origin).await?
+            && let Some(principal) = self.recall(&remembered, known, &credential, origin).await?
         {
             return Ok(principal);
         }
         let attempt = Attempt {
-            name: name.to_owned(),
+            name: remembered,
             password: Secret::new(password.expose().to_vec()),
             origin: origin.clone(),
             pair,
@@ -103,8 +109,8 @@ impl Identity {
         if !self.0.remembered.holds(known, credential) || !self.0.feed.is_fresh() {
             return Ok(None);
         }
-        let over = matches!(&known.principal, Principal::Robot(robot) if robot.is_over(self.0.clock.now()));
-        if over || self.0.feed.is_raised(known.principal.subject().into_iter()) {
+        let over = known.principal.is_over(self.0.clock.now());
+        if over || self.0.feed.is_raised(known.principal.subjects()) {
             self.0.remembered.forget(name);
             return Ok(None);
         }
@@ -136,6 +142,9 @@ impl Identity {
                 throttle::succeed(&self.0.database, &attempt.pair).await?;
                 if let Principal::Robot(robot) = &account.known.principal {
                     self.robot_used(robot.id, &attempt.origin).await?;
+                }
+                if let Some(limits) = account.known.principal.limits() {
+                    self.access_token_used(limits.token, &attempt.origin).await?;
                 }
                 self.0.remembered.insert(&attempt.name, account.known.clone(), attempt.credential);
                 Ok(account.known.principal.clone())
@@ -214,6 +223,7 @@ impl Identity {
                     name: row.username,
                     sysadmin: row.sysadmin,
                     epoch: row.epoch,
+                    limits: None,
                 }),
                 credential_version: row.credential_version,
             },

@@ -1,4 +1,4 @@
-//! Epochs: one number per user, per robot and per project, raised by whatever takes rights away.
+//! Epochs: one number per user, robot, access token and project, raised by whatever takes rights away.
 //!
 //! Tokens and remembered credentials carry the number they were made under and are refused once a newer one is
 //! known. `raise` belongs into the transaction of the change itself, so a right can never be gone without it.
@@ -17,6 +17,8 @@ pub enum Subject {
     Project(i64),
     /// A robot, by id.
     Robot(i64),
+    /// A personal access token, by id.
+    AccessToken(i64),
 }
 
 impl Subject {
@@ -26,6 +28,7 @@ impl Subject {
             Self::User(id) => (1, id),
             Self::Project(id) => (2, id),
             Self::Robot(id) => (3, id),
+            Self::AccessToken(id) => (4, id),
         }
     }
 
@@ -34,6 +37,7 @@ impl Subject {
             1 => Some(Self::User(id)),
             2 => Some(Self::Project(id)),
             3 => Some(Self::Robot(id)),
+            4 => Some(Self::AccessToken(id)),
             _ => None,
         }
     }

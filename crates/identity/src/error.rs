@@ -33,6 +33,12 @@ pub enum Error {
     /// No such robot, told only to callers entitled to know. 404.
     #[error("robot {0} not found")]
     RobotUnknown(i64),
+    /// The account has no such access token. 404.
+    #[error("access token {0} not found")]
+    TokenUnknown(i64),
+    /// No such group, told only to callers entitled to know. 404.
+    #[error("user group {0} not found")]
+    GroupUnknown(i64),
     /// A field of the request is not acceptable. 400. The text names the rule.
     #[error("{0}")]
     Invalid(&'static str),

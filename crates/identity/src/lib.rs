@@ -8,6 +8,7 @@
 //! * A blocked account or address gets no password looked at, remembered ones included.
 //! * Passwords are stored as argon2id, refresh tokens as SHA-256, private keys sealed to their row.
 
+mod access_tokens;
 mod accounts;
 mod authenticate;
 mod config;
@@ -38,12 +39,13 @@ use sealed::Keyring;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use access_tokens::{AccessToken, NewAccessToken};
 pub use accounts::UserFilter;
 /// Where a request came from, for the trail and for throttling.
 pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
-pub use principal::{Caller, Presented, Principal, Robot, RobotId, User, UserId};
+pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
 /// Holds passwords on their way in.
 pub use sealed::Secret;

@@ -5,6 +5,8 @@
 //!
 //! Invariant: presented secrets live in `sealed::Secret`, and `Presented` has no `Debug`, so no log can show them.
 
+use std::sync::Arc;
+
 use audit::{Actor, Origin};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +40,92 @@ pub struct User {
     pub sysadmin: bool,
     /// The user's epoch this value was read under; see [`crate::epochs`].
     pub epoch: i64,
+    /// What is left of the user's rights when a personal access token was presented instead of the password.
+    pub limits: Option<Arc<Limits>>,
+}
+
+/// Something a personal access token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenScope {
+    Pull,
+    Push,
+    Delete,
+    /// The REST API, to read and to change.
+    Api,
+    /// The REST API, to read.
+    ApiRead,
+}
+
+impl TokenScope {
+    /// Every scope there is.
+    pub const ALL: [Self; 5] = [Self::Pull, Self::Push, Self::Delete, Self::Api, Self::ApiRead];
+
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+            Self::Api => "api",
+            Self::ApiRead => "api:read",
+        }
+    }
+
+    /// The scope with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
+/// What a personal access token leaves of its owner's rights. They are never more than the owner's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The number of the token.
+    pub token: i64,
+    /// The token's epoch this value was read under.
+    pub(crate) epoch: i64,
+    scopes: Vec<TokenScope>,
+    projects: Vec<i64>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+impl Limits {
+    /// From a row. What is no scope (any more) opens nothing.
+    pub(crate) fn new(
+        token: i64,
+        epoch: i64,
+        scopes: &[String],
+        projects: Vec<i64>,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let scopes = scopes.iter().filter_map(|text| TokenScope::parse(text)).collect();
+        Self { token, epoch, scopes, projects, expires_at }
+    }
+
+    /// Of a token that is known by a registry token alone, which carries its grants itself: nothing beyond them.
+    pub(crate) fn unknown(token: i64, epoch: i64) -> Self {
+        Self { token, epoch, scopes: Vec::new(), projects: Vec::new(), expires_at: None }
+    }
+
+    /// Whether the token has the scope.
+    pub fn has(&self, scope: TokenScope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether the REST API may be read.
+    pub fn may_read(&self) -> bool {
+        self.has(TokenScope::Api) || self.has(TokenScope::ApiRead)
+    }
+
+    /// The only projects it opens; none given means all of its owner's.
+    pub fn projects(&self) -> Option<&[i64]> {
+        if self.projects.is_empty() { None } else { Some(&self.projects) }
+    }
+
+    /// Whether it opens the project.
+    pub fn includes(&self, project: i64) -> bool {
+        self.projects().is_none_or(|projects| projects.contains(&project))
+    }
 }
 
 /// Number of a robot, never reused. A number of its own: robot 7 and user 7 have nothing in common.
@@ -111,9 +199,32 @@ impl Principal {
         }
     }
 
-    /// Whether the principal is a system administrator.
+    /// Everything whose epoch ends what this principal holds, with the epoch this value was read under.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = (Subject, i64)> {
+        let token = self.limits().map(|limits| (Subject::AccessToken(limits.token), limits.epoch));
+        self.subject().into_iter().chain(token)
+    }
+
+    /// Whether the time of what was presented is over.
+    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        let end = match self {
+            Self::Anonymous => None,
+            Self::User(user) => user.limits.as_ref().and_then(|limits| limits.expires_at),
+            Self::Robot(robot) => robot.expires_at,
+        };
+        end.is_some_and(|end| end <= now)
+    }
+
+    /// What a personal access token leaves of the rights, when one was presented.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.user().and_then(|user| user.limits.as_deref())
+    }
+
+    /// Whether the principal is a system administrator on the installation as a whole. A personal access token
+    /// leaves that only where it opens the REST API and every project.
     pub fn is_sysadmin(&self) -> bool {
         self.user().is_some_and(|user| user.sysadmin)
+            && self.limits().is_none_or(|limits| limits.may_read() && limits.projects().is_none())
     }
 
     /// Whether nobody signed in.
@@ -168,7 +279,12 @@ impl Caller {
     pub fn require_sysadmin(&self) -> Result<&User, Error> {
         match &self.principal {
             Principal::Anonymous => Err(Error::Unauthenticated),
-            Principal::User(user) if user.sysadmin => Ok(user),
+            Principal::User(user)
+                if self.is_sysadmin()
+                    && self.principal.limits().is_none_or(|limits| limits.has(TokenScope::Api)) =>
+            {
+                Ok(user)
+            }
             Principal::User(_) | Principal::Robot(_) => Err(Error::Forbidden),
         }
     }

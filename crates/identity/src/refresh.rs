@@ -36,9 +36,10 @@ impl Identity {
     /// A new refresh token for a user who has just proved a password. `client_id` is for people who read lists.
     ///
     /// # Errors
-    /// `BadCredentials` when the account changed since the proof, or refresh tokens are switched off.
+    /// `BadCredentials` when the account changed since the proof, refresh tokens are switched off, or the proof was
+    /// an access token: a refresh token has none of its limits.
     pub async fn issue_refresh(&self, user: &User, client_id: &str) -> Result<String, Error> {
-        if !self.refresh_tokens_enabled() {
+        if !self.refresh_tokens_enabled() || user.limits.is_some() {
             return Err(Error::BadCredentials);
         }
         let mut random = [0; RANDOM_BYTES];
@@ -112,8 +113,13 @@ impl Identity {
                 .execute(self.0.database.pool())
                 .await?;
         }
-        let user =
-            User { id: UserId(row.user_id), name: row.username, sysadmin: row.sysadmin, epoch: row.epoch };
+        let user = User {
+            id: UserId(row.user_id),
+            name: row.username,
+            sysadmin: row.sysadmin,
+            epoch: row.epoch,
+            limits: None,
+        };
         Ok(Some((user, row.disabled)))
     }
 }

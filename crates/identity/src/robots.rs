@@ -38,13 +38,6 @@ pub(crate) fn login_name(stored: &str) -> String {
     format!("{PREFIX}{stored}")
 }
 
-impl Robot {
-    /// Whether its time is over.
-    pub(crate) fn is_over(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
-    }
-}
-
 /// A robot to be made.
 pub struct NewRobot<'a> {
     /// `[a-z0-9]+(?:[._-][a-z0-9]+)*`, without prefix and project.

@@ -205,6 +205,7 @@ mod tests {
         assert_eq!(Pair::new(None, "ALICE", "::1"), Pair::new(None, "alice", "::2"));
         let user = |id| {
             Principal::User(crate::User {
+                limits: None,
                 id: UserId(id),
                 name: "alice".to_owned(),
                 sysadmin: false,

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::epochs::Subject;
 use crate::keys::{Key, Ring};
-use crate::principal::{Principal, Robot, RobotId, User, UserId};
+use crate::principal::{Limits, Principal, Robot, RobotId, User, UserId};
 use crate::strict_json;
 
 /// Seconds that clocks may differ (`exp`, `nbf`, `iat`).
@@ -110,6 +110,8 @@ pub struct Verified {
     pub name: String,
     /// Epoch of the account at issue; 0 for anonymous.
     pub epoch: i64,
+    /// Number and epoch of the personal access token it was issued for.
+    pub access_token: Option<(i64, i64)>,
     pub access: Vec<Access>,
     pub issued_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
@@ -125,6 +127,7 @@ impl Verified {
                 name: self.name.clone(),
                 sysadmin: false,
                 epoch: self.epoch,
+                limits: self.access_token.map(|(id, epoch)| Limits::unknown(id, epoch).into()),
             }),
             PrincipalKind::Robot => Principal::Robot(Robot {
                 id: RobotId(self.id),
@@ -153,8 +156,10 @@ impl Verified {
             PrincipalKind::User => Some((Subject::User(self.id), self.epoch)),
             PrincipalKind::Robot => Some((Subject::Robot(self.id), self.epoch)),
         };
+        let token = self.access_token.map(|(id, epoch)| (Subject::AccessToken(id), epoch));
+        let account = account.into_iter().chain(token);
         let projects = self.access.iter().filter_map(|entry| entry.project);
-        account.into_iter().chain(projects.map(|(id, epoch)| (Subject::Project(id), epoch)))
+        account.chain(projects.map(|(id, epoch)| (Subject::Project(id), epoch)))
     }
 }
 
@@ -185,8 +190,12 @@ pub(crate) fn sign(
     access: &[Access],
 ) -> Result<Issued, crate::Error> {
     let mut seconds = config.token_seconds();
-    if let Principal::Robot(Robot { expires_at: Some(end), .. }) = principal {
-        // The token ends with the robot, leeway included; in its last minute there is no time left to grant.
+    let end = match principal {
+        Principal::Robot(robot) => robot.expires_at,
+        other => other.limits().and_then(|limits| limits.expires_at),
+    };
+    if let Some(end) = end {
+        // The token ends with what it was issued for, leeway included; in its last minute there is no time left to grant.
         seconds = seconds.min(end.timestamp() - LEEWAY_SECONDS - now.timestamp());
         if seconds <= 0 {
             return Err(crate::Error::Disabled);
@@ -205,7 +214,7 @@ pub(crate) fn sign(
         Principal::User(user) => ("user", Some(user.id.0), user.epoch, user.name.as_str()),
         Principal::Robot(robot) => ("robot", Some(robot.id.0), robot.epoch, robot.name.as_str()),
     };
-    let claims = json!({
+    let mut claims = json!({
         "iss": config.token_issuer,
         "sub": name,
         "aud": config.token_service,
@@ -219,6 +228,9 @@ pub(crate) fn sign(
             .collect::<Vec<_>>(),
         "hythe": {"kind": kind, "id": id, "epoch": epoch, "projects": projects},
     });
+    if let Some(limits) = principal.limits() {
+        claims["hythe"]["access_token"] = json!([limits.token, limits.epoch]);
+    }
     let header = json!({"alg": key.algorithm.as_str(), "typ": "JWT", "kid": key.kid});
     let message = format!(
         "{}.{}",
@@ -308,6 +320,10 @@ fn contents(claims: &Value, config: &Config, now: i64) -> Option<(Verified, bool
         id,
         name: text("sub")?.to_owned(),
         epoch: own.get("epoch")?.as_i64()?,
+        access_token: match own.get("access_token") {
+            Some(pair) => Some((pair.get(0)?.as_i64()?, pair.get(1)?.as_i64()?)),
+            None => None,
+        },
         access: claims
             .get("access")?
             .as_array()?

@@ -177,6 +177,8 @@ impl Identity {
         }
         refuse_last_administrator(&mut tx, &user).await?;
         refresh::end_all(&mut tx, id).await?;
+        sqlx::query!("delete from identity.access_tokens where user_id = $1", id.0).execute(&mut *tx).await?;
+        sqlx::query!("delete from identity.group_members where user_id = $1", id.0).execute(&mut *tx).await?;
         sqlx::query!(
             "update identity.users
              set deleted_at = now(), updated_at = now(), password_hash = null, sysadmin = false,
@@ -251,10 +253,15 @@ impl Identity {
         }
         if own {
             let old = old.ok_or(Error::Invalid("the current password is required"))?;
-            self.check_password(&account.name, &old, &caller.origin).await.map_err(|error| match error {
+            let proved = self.check_password(&account.name, &old, &caller.origin).await;
+            let proved = proved.map_err(|error| match error {
                 Error::BadCredentials => Error::OldPasswordWrong,
                 other => other,
             })?;
+            if proved.limits().is_some() {
+                // An access token is no password.
+                return Err(Error::OldPasswordWrong);
+            }
         }
         self.refuse_same_password(id, &new).await?;
         let hash = self.0.hasher.hash(&new).await?;

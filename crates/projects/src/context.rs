@@ -3,10 +3,11 @@
 //! Credentials are checked before anything else is read, so an answer to somebody with wrong ones is always
 //! the same. Bodies are read only by handlers that want one, up to a limit.
 
+use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use identity::{Caller, Origin, Presented, Principal};
+use identity::{Caller, Origin, Presented, Principal, TokenScope, UserId};
 use oci::{Reference, RepositoryName};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -53,7 +54,10 @@ impl Context {
                 let presented = presented(&request);
                 let principal = state.identity.authenticate(&presented, &origin).await?;
                 if !principal.is_anonymous() {
-                    origin.method = "password";
+                    origin.method = if principal.limits().is_some() { "access_token" } else { "password" };
+                }
+                if !opens(&principal, &request) {
+                    return Err(Failure::forbidden("the access token has no scope for this"));
                 }
                 principal
             }
@@ -117,6 +121,19 @@ impl Context {
         let text = self.segment(name);
         text.parse()
             .map_err(|_| Failure::unprocessable(format!("{name} in path must be of type int64: {text:?}")))
+    }
+
+    /// The account of the path, which names the caller's own by a word.
+    ///
+    /// # Errors
+    /// 401 for nobody, 412 for a robot where its own account is meant.
+    pub fn account(&self) -> Result<UserId, Failure> {
+        self.require_signed_in()?;
+        if self.request.match_info().get("user_id").is_some() {
+            return Ok(UserId(self.id("user_id")?));
+        }
+        let own = self.caller.user().map(|user| user.id);
+        own.ok_or_else(|| Failure::precondition("a robot is not a user"))
     }
 
     /// The parameters of the query.
@@ -183,6 +200,15 @@ impl Context {
             })
         })
     }
+}
+
+/// Whether the credential opens this API at all: an access token does with the scope `api`, and with `api:read` to
+/// read. What it leaves of each right is decided with the right.
+fn opens(principal: &Principal, request: &HttpRequest) -> bool {
+    let reading = [Method::GET, Method::HEAD].contains(request.method());
+    principal
+        .limits()
+        .is_none_or(|limits| limits.has(TokenScope::Api) || reading && limits.has(TokenScope::ApiRead))
 }
 
 /// Decodes percent escapes once. What is not UTF-8 afterwards stays as it is: no name has such characters.

@@ -191,9 +191,11 @@ impl From<identity::Error> for Failure {
             Error::Forbidden | Error::OldPasswordWrong | Error::FirstAdministrator => {
                 Self::forbidden(err.to_string())
             }
-            Error::UserUnknown(_) | Error::RobotUnknown(_) | Error::KeyUnknown(_) => {
-                Self::not_found(err.to_string())
-            }
+            Error::UserUnknown(_)
+            | Error::RobotUnknown(_)
+            | Error::TokenUnknown(_)
+            | Error::GroupUnknown(_)
+            | Error::KeyUnknown(_) => Self::not_found(err.to_string()),
             Error::Invalid(_) => Self::bad_request(err.to_string()),
             Error::BadQuery(cause) => Self::bad_request(cause.to_string()),
             Error::Taken(_) | Error::LastAdministrator | Error::OwnAccount => Self::conflict(err.to_string()),

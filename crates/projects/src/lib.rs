@@ -27,6 +27,7 @@ mod repositories;
 mod robots;
 mod routes;
 mod tags;
+mod tokens;
 mod users;
 
 use std::sync::Arc;

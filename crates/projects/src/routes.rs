@@ -14,7 +14,7 @@ use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
     State, artifacts, configurations, immutable, members, meta, metadata, overview, projects, quotas,
-    repositories, robots, tags, users,
+    repositories, robots, tags, tokens, users,
 };
 
 /// One operation of the API.
@@ -56,12 +56,18 @@ routes! {
     "getPermissions" "GET" "/api/v2.0/permissions" Checked overview::permissions;
     "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
     "getCurrentUserPermissions" "GET" "/api/v2.0/users/current/permissions" Checked users::permissions;
+    "listCurrentUserTokens" "GET" "/api/v2.0/users/current/tokens" Checked tokens::list;
+    "createCurrentUserToken" "POST" "/api/v2.0/users/current/tokens" Checked tokens::create;
+    "deleteCurrentUserToken" "DELETE" "/api/v2.0/users/current/tokens/{token_id}" Checked tokens::delete;
     "searchUsers" "GET" "/api/v2.0/users/search" Checked users::search;
     "getUser" "GET" "/api/v2.0/users/{user_id}" Checked users::get;
     "updateUserProfile" "PUT" "/api/v2.0/users/{user_id}" Checked users::update;
     "deleteUser" "DELETE" "/api/v2.0/users/{user_id}" Checked users::delete;
     "setUserSysAdmin" "PUT" "/api/v2.0/users/{user_id}/sysadmin" Checked users::set_sysadmin;
     "updateUserPassword" "PUT" "/api/v2.0/users/{user_id}/password" Checked users::set_password;
+    "listUserTokens" "GET" "/api/v2.0/users/{user_id}/tokens" Checked tokens::list;
+    "createUserToken" "POST" "/api/v2.0/users/{user_id}/tokens" Checked tokens::create;
+    "deleteUserToken" "DELETE" "/api/v2.0/users/{user_id}/tokens/{token_id}" Checked tokens::delete;
     "listProjects" "GET" "/api/v2.0/projects" Checked projects::list;
     "headProject" "HEAD" "/api/v2.0/projects" Checked projects::head;
     "createProject" "POST" "/api/v2.0/projects" Checked projects::create;

@@ -176,11 +176,8 @@ pub(crate) async fn set_password(mut context: Context) -> Result<HttpResponse, F
 }
 
 pub(crate) async fn current(context: Context) -> Result<HttpResponse, Failure> {
-    context.require_signed_in()?;
-    let Some(id) = context.caller.user().map(|user| user.id) else {
-        // Login commands tell a robot by this status.
-        return Err(Failure::precondition("a robot is not a user"));
-    };
+    // Login commands tell a robot by the status.
+    let id = context.account()?;
     let account = context.state.identity.user_by_id(id).await?;
     let account = account.ok_or_else(|| Failure::from(tenancy::Error::Unauthenticated))?;
     Ok(json(&UserOutput::from(account)))

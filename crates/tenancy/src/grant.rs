@@ -8,11 +8,12 @@
 
 use std::collections::HashMap;
 
-use identity::Principal;
 use identity::tokens::Access;
+use identity::{Limits, Principal, TokenScope};
 use oci::Action;
 use oci::scope::Scope;
 
+use crate::access_tokens::{Leaves, leaves_system};
 use crate::permit::Rights;
 use crate::roles::{self, Action as Right, Resource};
 use crate::{Error, ProjectId, Tenancy};
@@ -74,6 +75,11 @@ impl Tenancy {
 
     /// Whether the principal may list every repository there is through `/v2/_catalog`.
     pub async fn may_list_catalog(&self, principal: &Principal) -> Result<bool, Error> {
+        if let Some(limits) = principal.limits() {
+            // Through /v2 it is content that is asked for, which the REST API's scopes do not open.
+            let sysadmin = principal.user().is_some_and(|user| user.sysadmin);
+            return Ok(sysadmin && limits.has(TokenScope::Pull) && limits.projects().is_none());
+        }
         self.system_allows(principal, "catalog", Right::Read).await
     }
 
@@ -85,7 +91,9 @@ impl Tenancy {
         resource: &str,
         action: Right,
     ) -> Result<bool, Error> {
-        let Some(robot) = principal.robot() else { return Ok(principal.is_sysadmin()) };
+        let Some(robot) = principal.robot() else {
+            return Ok(principal.is_sysadmin() && leaves_system(principal.limits(), action));
+        };
         if !roles::robot_may_hold_system(resource, action.as_str()) {
             return Ok(false);
         }
@@ -106,10 +114,12 @@ impl Tenancy {
         names: &[String],
     ) -> Result<HashMap<String, Candidate>, Error> {
         let rows = sqlx::query!(
-            r#"select p.id, p.name, p.public, m.role as "role?", r.grants, coalesce(e.epoch, 0) as "epoch!"
+            r#"select p.id, p.name, p.public, m.roles, r.grants, coalesce(e.epoch, 0) as "epoch!"
                from tenancy.projects p
-               left join tenancy.members m
-                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               left join lateral (
+                 select array_agg(h.role) as roles from tenancy.member_roles h
+                 where h.project_id = p.id and h.user_id = $2
+               ) m on true
                left join lateral (
                  select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
                  where g.robot_id = $3 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
@@ -125,7 +135,9 @@ impl Tenancy {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let rights = Rights::new(principal.is_sysadmin(), row.public, row.role, row.grants);
+                let leaves = Leaves::of_content(principal.limits(), row.id);
+                let sysadmin = principal.user().is_some_and(|user| user.sysadmin);
+                let rights = Rights::new(leaves, sysadmin, row.public, row.roles, row.grants);
                 (row.name, Candidate { id: row.id, epoch: row.epoch, rights })
             })
             .collect())
@@ -136,13 +148,15 @@ impl Tenancy {
     pub async fn may_pull_any(&self, principal: &Principal, projects: &[ProjectId]) -> Result<bool, Error> {
         let ids: Vec<i64> = projects.iter().map(|project| project.0).collect();
         let rows = sqlx::query!(
-            r#"select p.public, m.role as "role?", r.grants,
+            r#"select p.id, p.public, m.roles, r.grants,
                       exists (select 1 from identity.users u
                               where u.id = $2 and u.sysadmin and not u.disabled and u.deleted_at is null)
                       as "sysadmin!"
                from tenancy.projects p
-               left join tenancy.members m
-                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+               left join lateral (
+                 select array_agg(h.role) as roles from tenancy.member_roles h
+                 where h.project_id = p.id and h.user_id = $2
+               ) m on true
                left join lateral (
                  select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
                  where g.robot_id = $3 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
@@ -155,7 +169,8 @@ impl Tenancy {
         .fetch_all(self.database.pool())
         .await?;
         Ok(rows.into_iter().any(|row| {
-            Rights::new(row.sysadmin, row.public, row.role, row.grants)
+            let leaves = Leaves::of_content(principal.limits(), row.id);
+            Rights::new(leaves, row.sysadmin, row.public, row.roles, row.grants)
                 .allow(Resource::Repository, Right::Pull)
         }))
     }
@@ -165,11 +180,19 @@ impl Tenancy {
         if principal.is_sysadmin() {
             return Ok(Visible::All);
         }
+        let limits = principal.limits();
+        if limits.is_some_and(|limits| !limits.may_read()) {
+            return Ok(Visible::Only(Vec::new()));
+        }
+        let sysadmin = principal.user().is_some_and(|user| user.sysadmin);
+        if let Some(projects) = limits.and_then(Limits::projects).filter(|_| sysadmin) {
+            return Ok(Visible::Only(projects.iter().copied().map(ProjectId).collect()));
+        }
         let ids = sqlx::query_scalar!(
             "select p.id from tenancy.projects p
              where p.deleted_at is null
-               and (p.public or exists (select 1 from tenancy.members m
-                                        where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $1)
+               and (p.public or exists (select 1 from tenancy.member_roles m
+                                        where m.project_id = p.id and m.user_id = $1)
                     or exists (select 1 from tenancy.robot_grants g
                                where g.robot_id = $2 and g.kind = 'project' and g.resource = 'repository'
                                  and g.action = 'list' and (g.project_id is null or g.project_id = p.id)))",
@@ -178,7 +201,8 @@ impl Tenancy {
         )
         .fetch_all(self.database.pool())
         .await?;
-        Ok(Visible::Only(ids.into_iter().map(ProjectId).collect()))
+        let open = |id: &i64| limits.is_none_or(|limits| limits.includes(*id));
+        Ok(Visible::Only(ids.into_iter().filter(open).map(ProjectId).collect()))
     }
 }
 

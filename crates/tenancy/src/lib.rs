@@ -10,6 +10,7 @@
 //! * Whatever takes rights away raises an epoch in its own transaction, so that issued tokens end within 5 s.
 //! * Every change appends its audit entry in its own transaction.
 
+mod access_tokens;
 mod configuration;
 mod error;
 mod grant;
@@ -29,6 +30,7 @@ use database::Database;
 use identity::Identity;
 use serde::{Deserialize, Serialize};
 
+pub use access_tokens::{ShownToken, TokenInput, TokensPermit};
 pub use configuration::Configured;
 /// The grammar of lists, for services: they name no mechanism crate themselves.
 pub use database::list;

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use audit::Object;
 use identity::{Account, Caller, NewUser, Profile, Secret, UserFilter, UserId};
 
+use crate::access_tokens::leaves_system;
 use crate::list::{Page, Query};
 use crate::roles::{self, Action, Resource};
 use crate::{Error, Role, Tenancy};
@@ -93,7 +94,9 @@ impl Tenancy {
         caller: &Caller,
         id: UserId,
     ) -> Result<UserPermit<A>, Error> {
-        if caller.user().is_none_or(|user| user.id != id) {
+        let own = caller.user().is_some_and(|user| user.id == id)
+            && leaves_system(caller.principal.limits(), A::ACTION);
+        if !own {
             self.system_permit::<A>(caller, Some(id.0)).await?;
         }
         Ok(UserPermit { caller: caller.clone(), id, _action: PhantomData })
@@ -141,7 +144,7 @@ impl Tenancy {
         Ok(self.identity.user_change(&permit.caller, permit.id, profile).await?)
     }
 
-    /// Sets a password; one's own with the current one as proof.
+    /// Sets a password; one's own with the current one as proof. Not for access tokens.
     ///
     /// # Errors
     /// Those of [`identity::Identity::password_change`].
@@ -151,6 +154,7 @@ impl Tenancy {
         old: Option<Secret>,
         new: Secret,
     ) -> Result<(), Error> {
+        self.refuse_access_token::<UpdateUser>(&permit.caller, permit.id).await?;
         Ok(self.identity.password_change(&permit.caller, permit.id, old, new).await?)
     }
 
@@ -168,6 +172,7 @@ impl Tenancy {
     /// `Unauthenticated`, `Hidden`; those of [`identity::Identity::sysadmin_set`].
     pub async fn user_sysadmin_set(&self, caller: &Caller, id: UserId, sysadmin: bool) -> Result<(), Error> {
         self.require_sysadmin::<UpdateUser>(caller, id).await?;
+        self.refuse_access_token::<UpdateUser>(caller, id).await?;
         Ok(self.identity.sysadmin_set(caller, id, sysadmin).await?)
     }
 
@@ -203,12 +208,16 @@ impl Tenancy {
             return Err(Error::Unauthenticated);
         }
         let own = caller.user().map_or(UserId(0), |user| user.id);
+        // A token for some projects only finds nobody else, whatever its owner may.
         let only = if self.may_add_members(caller).await? { None } else { Some(own) };
         Ok(self.identity.user_search(part, only, page, page_size).await?)
     }
 
     /// Whether the caller holds the right to add members in some project.
     async fn may_add_members(&self, caller: &Caller) -> Result<bool, Error> {
+        if !leaves_system(caller.principal.limits(), Action::List) {
+            return Ok(false);
+        }
         if caller.is_sysadmin() {
             return Ok(true);
         }
@@ -216,8 +225,8 @@ impl Tenancy {
         let roles: Vec<i16> = Role::ALL.into_iter().filter(adding).map(Role::id).collect();
         Ok(sqlx::query_scalar!(
             r#"select exists (
-                 select 1 from tenancy.members m join tenancy.projects p on p.id = m.project_id
-                 where m.entity_type = 'u' and m.entity_id = $1 and m.role = any($2) and p.deleted_at is null
+                 select 1 from tenancy.member_roles m join tenancy.projects p on p.id = m.project_id
+                 where m.user_id = $1 and m.role = any($2) and p.deleted_at is null
                ) or exists (
                  select 1 from tenancy.robot_grants g left join tenancy.projects p on p.id = g.project_id
                  where g.robot_id = $3 and g.kind = 'project' and g.resource = 'member' and g.action = 'create'

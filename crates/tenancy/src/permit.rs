@@ -13,6 +13,7 @@ use audit::{Actor, Entry, Object, Outcome};
 use identity::Caller;
 use oci::ProjectName;
 
+use crate::access_tokens::Leaves;
 use crate::roles::{self, Action, Resource, RobotRights};
 use crate::{Error, ProjectId, Role, Tenancy};
 
@@ -136,22 +137,33 @@ pub struct Rights {
     pub roles: Vec<Role>,
     /// Rights held as a robot.
     pub robot: RobotRights,
+    /// What the credential leaves of all of them.
+    leaves: Leaves,
 }
 
 impl Rights {
-    /// `grants` are a robot's, as stored.
-    pub(crate) fn new(sysadmin: bool, public: bool, role: Option<i16>, grants: Option<Vec<String>>) -> Self {
-        let roles = role.and_then(|id| Role::from_id(id.into())).into_iter().collect();
+    /// `held` are the numbers of roles, from wherever they come; `grants` are a robot's, as stored.
+    pub(crate) fn new(
+        leaves: Leaves,
+        sysadmin: bool,
+        public: bool,
+        held: Option<Vec<i16>>,
+        grants: Option<Vec<String>>,
+    ) -> Self {
+        let held = held.unwrap_or_default();
+        let roles = Role::ALL.into_iter().filter(|role| held.contains(&role.id())).collect();
         let robot = RobotRights::of(grants.iter().flatten().map(String::as_str));
-        Self { sysadmin, public, roles, robot }
+        Self { sysadmin, public, roles, robot, leaves }
     }
 
-    /// Whether these rights include the action: the union of administration, roles, grants and publicity.
+    /// Whether these rights include the action: the union of administration, roles, grants and publicity, as far as
+    /// the credential leaves it.
     pub fn allow(&self, resource: Resource, action: Action) -> bool {
-        self.sysadmin
-            || (self.public && roles::public_permits(resource, action))
-            || self.roles.iter().any(|role| roles::permits(*role, resource, action))
-            || self.robot.permit(resource, action)
+        self.leaves.includes(resource, action)
+            && (self.sysadmin
+                || (self.public && roles::public_permits(resource, action))
+                || self.roles.iter().any(|role| roles::permits(*role, resource, action))
+                || self.robot.permit(resource, action))
     }
 }
 
@@ -219,10 +231,12 @@ impl Tenancy {
             ProjectRef::Impossible(_) => (None, Some("")),
         };
         let row = sqlx::query!(
-            r#"select p.id, p.name, p.public, m.role as "role?", r.grants
+            r#"select p.id, p.name, p.public, m.roles, r.grants
                from tenancy.projects p
-               left join tenancy.members m
-                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $3
+               left join lateral (
+                 select array_agg(h.role) as roles from tenancy.member_roles h
+                 where h.project_id = p.id and h.user_id = $3
+               ) m on true
                left join lateral (
                  select array_agg(g.resource || ':' || g.action) as grants from tenancy.robot_grants g
                  where g.robot_id = $4 and g.kind = 'project' and (g.project_id is null or g.project_id = p.id)
@@ -243,7 +257,13 @@ impl Tenancy {
         Ok(Some((
             ProjectId(row.id),
             name,
-            Rights::new(caller.is_sysadmin(), row.public, row.role, row.grants),
+            Rights::new(
+                Leaves::of_api(caller.principal.limits(), row.id),
+                caller.user().is_some_and(|user| user.sysadmin),
+                row.public,
+                row.roles,
+                row.grants,
+            ),
         )))
     }
 
@@ -328,18 +348,32 @@ mod tests {
 
     #[test]
     fn rights_are_a_union() {
-        let rights = Rights::new(false, true, Some(3), None);
+        let rights = Rights::new(Leaves::Everything, false, true, Some(vec![3]), None);
         assert!(rights.allow(Resource::Repository, Action::Read), "from the role");
         assert!(rights.allow(Resource::Scan, Action::Read), "from both");
         assert!(!rights.allow(Resource::Repository, Action::Push));
-        let outside = Rights::new(false, true, None, None);
+        let both = Rights::new(Leaves::Everything, false, false, Some(vec![5, 2, 5, 3]), None);
+        assert_eq!(
+            both.roles,
+            [Role::Developer, Role::Guest, Role::LimitedGuest],
+            "strongest first, each once"
+        );
+        assert!(both.allow(Resource::Repository, Action::Push));
+        let outside = Rights::new(Leaves::Everything, false, true, None, None);
         assert!(outside.allow(Resource::Repository, Action::Pull), "public");
         assert!(!outside.allow(Resource::Repository, Action::Read));
-        assert!(Rights::new(true, false, None, None).allow(Resource::Metadata, Action::List));
-        assert!(!Rights::new(false, false, None, None).allow(Resource::Project, Action::Read));
-        let robot = Rights::new(false, true, None, Some(vec!["artifact:delete".to_owned()]));
+        assert!(
+            Rights::new(Leaves::Everything, true, false, None, None).allow(Resource::Metadata, Action::List)
+        );
+        assert!(
+            !Rights::new(Leaves::Everything, false, false, None, None).allow(Resource::Project, Action::Read)
+        );
+        let robot =
+            Rights::new(Leaves::Everything, false, true, None, Some(vec!["artifact:delete".to_owned()]));
         assert!(robot.allow(Resource::Artifact, Action::Delete));
         assert!(robot.allow(Resource::Repository, Action::Pull), "public");
         assert!(!robot.allow(Resource::Artifact, Action::Create));
+        let shut = Rights::new(Leaves::Nothing, true, true, Some(vec![1]), None);
+        assert!(!shut.allow(Resource::Repository, Action::Pull), "nothing is left of anything");
     }
 }

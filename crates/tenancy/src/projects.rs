@@ -19,6 +19,7 @@ use identity::{Caller, Principal, User};
 use oci::ProjectName;
 use serde_json::Value;
 
+use crate::access_tokens::leaves_system;
 use crate::permit::SYSTEM;
 use crate::quotas::checked_limit;
 use crate::roles::{Action, Resource};
@@ -106,6 +107,10 @@ impl Tenancy {
         let settings = self.settings().await?;
         let owner = match &caller.principal {
             Principal::Anonymous => return Err(Error::Unauthenticated),
+            Principal::User(_) if !leaves_system(caller.principal.limits(), Action::Create) => {
+                self.record_creation(caller, &new.name, Outcome::Denied).await?;
+                return Err(Error::Hidden);
+            }
             Principal::User(user)
                 if user.sysadmin
                     || settings.project_creation_restriction != CreationRestriction::AdminOnly =>
@@ -209,27 +214,35 @@ impl Tenancy {
                 "))",
             ),
             Principal::User(user) => projects().and_with(
-                "(p.public or exists (select 1 from tenancy.members m
-                   where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = ",
+                "(p.public or exists (select 1 from tenancy.member_roles m
+                   where m.project_id = p.id and m.user_id = ",
                 user.id.0,
                 "))",
             ),
             Principal::Anonymous => projects().and_sql("p.public"),
         };
+        let select = match caller.principal.limits() {
+            Some(limits) if !limits.may_read() => select.and_sql("false"),
+            Some(limits) => match limits.projects() {
+                Some(ids) => select.and_any("p.id", ids.to_vec()),
+                None => select,
+            },
+            None => select,
+        };
         let mut page: Page<Project> = list::page(self.database.pool(), select, &COLUMNS, query).await?;
         let ids: Vec<i64> = page.rows.iter().map(|project| project.id).collect();
         let held = sqlx::query!(
-            "select project_id, role from tenancy.members
-             where entity_type = 'u' and entity_id = $1 and project_id = any($2)",
+            r#"select project_id as "project_id!", array_agg(role) as "roles!" from tenancy.member_roles
+               where user_id = $1 and project_id = any($2) group by project_id"#,
             caller.user().map(|user| user.id.0),
             &ids
         )
         .fetch_all(self.database.pool())
         .await?;
-        let roles: BTreeMap<i64, i16> = held.into_iter().map(|row| (row.project_id, row.role)).collect();
+        let held: BTreeMap<i64, Vec<i16>> = held.into_iter().map(|row| (row.project_id, row.roles)).collect();
         for project in &mut page.rows {
-            let role = roles.get(&project.id).and_then(|role| Role::from_id((*role).into()));
-            project.roles = role.into_iter().collect();
+            let ids = held.get(&project.id).map(Vec::as_slice).unwrap_or_default();
+            project.roles = Role::ALL.into_iter().filter(|role| ids.contains(&role.id())).collect();
         }
         Ok(page)
     }
@@ -239,21 +252,28 @@ impl Tenancy {
         if caller.is_anonymous() {
             return Err(Error::Unauthenticated);
         }
+        let open = match caller.principal.limits() {
+            Some(limits) if !limits.may_read() => Some(&[][..]),
+            Some(limits) => limits.projects(),
+            None => None,
+        };
         Ok(sqlx::query_scalar!(
             r#"select exists (
                  select 1 from tenancy.projects p
                  where p.deleted_at is null and p.name = $1
+                   and ($5::bigint[] is null or p.id = any($5))
                    and ($3 or p.public
-                        or exists (select 1 from tenancy.members m
-                                   where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2)
+                        or exists (select 1 from tenancy.member_roles m
+                                   where m.project_id = p.id and m.user_id = $2)
                         or exists (select 1 from tenancy.robot_grants g
                                    where g.robot_id = $4 and g.kind = 'project'
                                      and (g.project_id is null or g.project_id = p.id)))
                ) as "visible!""#,
             name,
             caller.user().map(|user| user.id.0),
-            caller.is_sysadmin(),
-            caller.principal.robot().map(|robot| robot.0)
+            caller.user().is_some_and(|user| user.sysadmin),
+            caller.principal.robot().map(|robot| robot.0),
+            open as Option<&[i64]>
         )
         .fetch_one(self.database.pool())
         .await?)

@@ -370,6 +370,11 @@ impl User {
         Credentials::Basic { name: self.name.clone(), password: self.password.clone() }
     }
 
+    /// The same person with another secret in place of the password.
+    pub fn with_password(&self, password: String) -> Self {
+        Self { password, ..self.clone() }
+    }
+
     /// The REST API and everything else, with Basic credentials.
     pub fn client(&self) -> Client {
         self.bed.client(self.credentials())

@@ -57,7 +57,7 @@ impl Inside {
 
     /// The first administrator, for methods that ask who calls.
     pub fn admin(&self) -> Caller {
-        let user = User { id: UserId(1), name: "admin".to_owned(), sysadmin: true, epoch: 0 };
+        let user = User { id: UserId(1), name: "admin".to_owned(), sysadmin: true, epoch: 0, limits: None };
         Caller::new(Principal::User(user), Origin::default())
     }
 

@@ -55,7 +55,7 @@ impl World {
         .fetch_one(database.pool())
         .await
         .unwrap();
-        let user = User { id: UserId(id), name: "ana".to_owned(), sysadmin: true, epoch: 0 };
+        let user = User { id: UserId(id), name: "ana".to_owned(), sysadmin: true, epoch: 0, limits: None };
         let caller = Caller::new(Principal::User(user), Origin::default());
         let project = tenancy
             .project_create(&caller, NewProject { name: "p".parse().unwrap(), ..NewProject::default() })

@@ -67,7 +67,7 @@ impl World {
             .unwrap();
         let secret = || Secret::new(PASSWORD.as_bytes().to_vec());
         identity.ensure_first_admin(|| Ok::<_, std::io::Error>(secret())).await.unwrap();
-        let user = User { id: UserId(1), name: "admin".to_owned(), sysadmin: true, epoch: 0 };
+        let user = User { id: UserId(1), name: "admin".to_owned(), sysadmin: true, epoch: 0, limits: None };
         let admin = Caller::new(Principal::User(user), Origin::default());
         for name in ["ana", "ben"] {
             let new = NewUser {

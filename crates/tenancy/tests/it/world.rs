@@ -104,7 +104,7 @@ pub async fn account(database: &TestDatabase, name: &str, sysadmin: bool) -> Cal
             .fetch_one(database.owner())
             .await
             .unwrap();
-    let user = User { id: UserId(id), name: name.to_owned(), sysadmin, epoch: 0 };
+    let user = User { id: UserId(id), name: name.to_owned(), sysadmin, epoch: 0, limits: None };
     Caller::new(Principal::User(user), Origin::default())
 }
 

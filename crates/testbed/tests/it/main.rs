@@ -5,6 +5,7 @@
 
 mod abuse;
 mod access;
+mod access_tokens;
 mod architecture;
 mod checks;
 mod content;

@@ -90,8 +90,13 @@ enum Identity {
     RobotElsewhere,
     /// A robot that holds everything in every project and on the installation.
     RobotSystem,
+    /// A personal access token with this scope only, of the project administrator.
+    Scoped(&'static str),
     Sysadmin,
 }
+
+/// Every scope an access token can have.
+const SCOPES: [&str; 5] = ["pull", "push", "delete", "api", "api:read"];
 
 impl Identity {
     fn is_robot(self) -> bool {
@@ -167,6 +172,16 @@ fn has(rights: &str, action: &str) -> bool {
     rights.split(' ').any(|right| right == action)
 }
 
+/// Whether an access token with only this scope leaves a right of `/v2`.
+fn leaves(scope: &str, permission: &str) -> bool {
+    match permission {
+        "repository:pull" => ["pull", "push"].contains(&scope),
+        "repository:push" => scope == "push",
+        "repository:delete" => scope == "delete",
+        _ => false,
+    }
+}
+
 /// Whether the caller holds a right of the project.
 fn holds(identity: Identity, place: Place, permission: &str) -> bool {
     let (resource, action) =
@@ -181,6 +196,7 @@ fn holds(identity: Identity, place: Place, permission: &str) -> bool {
         Identity::RobotFull | Identity::RobotSystem => {
             open || ROBOT.iter().any(|(name, rights)| *name == resource && has(rights, action))
         }
+        Identity::Scoped(_) => holds(Identity::Member(Role::ProjectAdmin), place, permission),
         Identity::Member(role) => {
             let column = match role {
                 Role::ProjectAdmin => 0,
@@ -206,6 +222,25 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
     use Expected::{Exactly, Open};
     let reading = ["GET", "HEAD"].contains(&route.method);
     let nobody = identity == Identity::Nobody;
+    if let Identity::Scoped(scope) = identity {
+        let ignored = ["getVersion", "getPing", "getHealth", "jwks_get", "certificates_get"];
+        let breeding = ["createCurrentUserToken", "deleteCurrentUserToken", "listCurrentUserTokens"];
+        let owner = Identity::Member(Role::ProjectAdmin);
+        return match (route.role, permission) {
+            (_, "token" | "form" | "identity") => Exactly(&[200]),
+            _ if ignored.contains(&route.id) => Exactly(&[200]),
+            (Service::Registry, "catalog") => Exactly(&[401]),
+            (Service::Registry, _) if leaves(scope, permission) => {
+                expected(route, permission, owner, place, manner)
+            }
+            (Service::Registry, _) => Exactly(&[401]),
+            _ if scope == "api" && breeding.contains(&route.id) => Exactly(&[403]),
+            _ if scope == "api" || scope == "api:read" && reading && !breeding.contains(&route.id) => {
+                expected(route, permission, owner, place, manner)
+            }
+            _ => Exactly(&[403]),
+        };
+    }
     match (route.role, permission) {
         (_, "public") => Exactly(&[200]),
         (_, "token") => Exactly(&[200]),
@@ -231,6 +266,14 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
         (_, "catalog") => {
             let held = [Identity::Sysadmin, Identity::RobotSystem].contains(&identity);
             Exactly(if held { &[200] } else { &[401] })
+        }
+        (_, "user-change") if nobody => Exactly(&[401]),
+        (_, "user-change") => {
+            if identity.is_robot() {
+                Exactly(&[412])
+            } else {
+                Open
+            }
         }
         (_, "user") if nobody => Exactly(&[401]),
         (_, "user") => Exactly(if identity.is_robot() { &[412] } else { &[200] }),
@@ -315,6 +358,8 @@ struct Everybody {
     stranger: User,
     members: Vec<(Role, User)>,
     robots: Vec<(Identity, User)>,
+    /// The project administrator with an access token of each scope.
+    scoped: Vec<(&'static str, User)>,
 }
 
 impl Everybody {
@@ -324,6 +369,7 @@ impl Everybody {
             .into_iter()
             .chain(members)
             .chain(self.robots.iter().map(|(identity, _)| *identity))
+            .chain(SCOPES.map(Identity::Scoped))
             .chain([Identity::Sysadmin])
             .collect()
     }
@@ -336,6 +382,9 @@ impl Everybody {
                 self.members.iter().find(|(found, _)| *found == role).map(|(_, user)| user.clone())
             }
             Identity::Sysadmin => Some(self.bed.admin()),
+            Identity::Scoped(scope) => {
+                self.scoped.iter().find(|(found, _)| *found == scope).map(|(_, user)| user.clone())
+            }
             robot => self.robots.iter().find(|(found, _)| *found == robot).map(|(_, user)| user.clone()),
         }
     }
@@ -359,8 +408,21 @@ async fn world() -> (Everybody, Vec<Target>) {
     for role in Role::ALL {
         members.push((role, bed.user("role").await));
     }
-    let mut everybody =
-        Everybody { stranger: bed.user("stranger").await, members, robots: Vec::new(), bed: bed.clone() };
+    let mut scoped = Vec::new();
+    let (_, owner) = members.iter().find(|(role, _)| *role == Role::ProjectAdmin).expect("one of each role");
+    for scope in SCOPES {
+        let input = json!({"name": scope, "scopes": [scope]});
+        let made = owner.client().post("/api/v2.0/users/current/tokens", input).await.expect(201).json();
+        let secret = made["secret"].as_str().expect("a secret").to_owned();
+        scoped.push((scope, owner.with_password(secret)));
+    }
+    let mut everybody = Everybody {
+        stranger: bed.user("stranger").await,
+        members,
+        robots: Vec::new(),
+        scoped,
+        bed: bed.clone(),
+    };
     let mut targets: Vec<Target> = Vec::new();
     for place in [Place::Private, Place::Public] {
         let builder = bed.project("matrix");
@@ -438,6 +500,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "mid" if reading => target.membership.to_string(),
             "mid" => "999999999".to_owned(),
             // Nobody's, lest the matrix delete an account it needs.
+            "token_id" => "999999999".to_owned(),
             "user_id" => "999999999".to_owned(),
             "immutable_rule_id" => "999999999".to_owned(),
             // Of quotas, and of none that is there.
