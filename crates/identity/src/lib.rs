@@ -15,6 +15,7 @@ mod config;
 pub mod epochs;
 mod error;
 mod feed;
+mod groups;
 pub mod keys;
 pub mod passwords;
 mod principal;
@@ -45,6 +46,7 @@ pub use accounts::UserFilter;
 pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
+pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
 /// Holds passwords on their way in.

@@ -14,6 +14,7 @@ mod artifacts;
 mod configurations;
 mod context;
 mod error;
+mod groups;
 mod immutable;
 mod members;
 mod meta;

@@ -1,9 +1,10 @@
-//! Members of a project over REST. Members are accounts; groups do not exist yet and are refused as such.
+//! Members of a project over REST: accounts, and groups of them.
 
 use actix_web::HttpResponse;
+use identity::{LDAP_GROUP, NewGroup};
 use serde::{Deserialize, Serialize};
 use tenancy::{
-    CreateMember, DeleteMember, ListMembers, Member, NewMember, ReadMember, Role, UpdateMember, UserRef,
+    CreateMember, DeleteMember, ListMembers, Member, MemberRef, NewMember, ReadMember, Role, UpdateMember,
 };
 
 use crate::answer::{created, done, json};
@@ -35,27 +36,35 @@ struct GroupInput {
     #[serde(default)]
     group_name: Option<String>,
     #[serde(default)]
+    group_type: Option<i64>,
+    #[serde(default)]
     ldap_group_dn: Option<String>,
 }
 
 impl MemberInput {
     /// Whom the request names. The order matters to clients that send several: user id, group id, user name,
-    /// group.
-    fn user(&self) -> Result<UserRef, Failure> {
+    /// group by its distinguished name, group by name and type.
+    fn member(&self) -> Result<MemberRef, Failure> {
         let user = self.member_user.as_ref();
         let group = self.member_group.as_ref();
         if let Some(id) = user.and_then(|user| user.user_id).filter(|id| *id != 0) {
-            return Ok(UserRef::Id(id));
+            return Ok(MemberRef::UserId(id));
         }
         if let Some(id) = group.and_then(|group| group.id).filter(|id| *id != 0) {
-            return Err(Failure::bad_request(format!("user group {id} does not exist")));
+            return Ok(MemberRef::GroupId(id));
         }
         if let Some(name) = user.and_then(|user| user.username.as_deref()).filter(|name| !name.is_empty()) {
-            return Ok(UserRef::Name(name.to_owned()));
+            return Ok(MemberRef::UserName(name.to_owned()));
         }
-        let named = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        if group.is_some_and(|group| named(&group.ldap_group_dn) || named(&group.group_name)) {
-            return Err(Failure::bad_request("user groups are not available yet"));
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (dn, name) = group
+            .map_or_else(Default::default, |group| (text(&group.ldap_group_dn), text(&group.group_name)));
+        if !dn.is_empty() {
+            return Ok(MemberRef::Group(NewGroup { kind: LDAP_GROUP.into(), name, dn }));
+        }
+        if !name.is_empty() {
+            let kind = group.and_then(|group| group.group_type).unwrap_or_default();
+            return Ok(MemberRef::Group(NewGroup { kind, name, dn }));
         }
         Err(Failure::bad_request("neither a user nor a group is given"))
     }
@@ -75,7 +84,7 @@ struct MemberOutput {
     role_name: &'static str,
     role_id: i16,
     entity_id: i64,
-    entity_type: &'static str,
+    entity_type: String,
 }
 
 impl From<Member> for MemberOutput {
@@ -83,11 +92,11 @@ impl From<Member> for MemberOutput {
         Self {
             id: member.id,
             project_id: member.project_id,
-            entity_name: member.username,
+            entity_name: member.name,
             role_name: Role::from_id(member.role.into()).map_or("", Role::name),
             role_id: member.role,
-            entity_id: member.user_id,
-            entity_type: "u",
+            entity_id: member.entity_id,
+            entity_type: member.entity_type,
         }
     }
 }
@@ -109,7 +118,7 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
 pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<CreateMember>().await?;
     let input: MemberInput = context.json().await?;
-    let new = NewMember { user: input.user()?, role: input.role_id };
+    let new = NewMember { member: input.member()?, role: input.role_id };
     let id = context.state.tenancy.member_add(&permit, &new).await?;
     Ok(created(format!("{}/{id}", context.path())))
 }
@@ -142,26 +151,27 @@ mod tests {
     #[test]
     fn who_is_named() {
         for (body, expected) in [
-            (r#"{"role_id":1,"member_user":{"user_id":5,"username":"a"}}"#, "Id(5)"),
-            (r#"{"role_id":1,"member_user":{"user_id":0,"username":"a"}}"#, "Name(\"a\")"),
-            (
-                r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"id":3}}"#,
-                "user group 3 does not exist",
-            ),
+            (r#"{"role_id":1,"member_user":{"user_id":5,"username":"a"}}"#, "UserId(5)"),
+            (r#"{"role_id":1,"member_user":{"user_id":0,"username":"a"}}"#, "UserName(\"a\")"),
+            (r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"id":3}}"#, "GroupId(3)"),
             (
                 r#"{"role_id":1,"member_user":{"username":"a"},"member_group":{"group_name":"g"}}"#,
-                "Name(\"a\")",
+                "UserName(\"a\")",
             ),
             (
-                r#"{"role_id":1,"member_group":{"group_name":"g","group_type":1}}"#,
-                "user groups are not available yet",
+                r#"{"role_id":1,"member_group":{"group_name":"g","group_type":3}}"#,
+                "Group(NewGroup { kind: 3, name: \"g\", dn: \"\" })",
             ),
-            (r#"{"role_id":1,"member_group":{"ldap_group_dn":"cn=g"}}"#, "user groups are not available yet"),
+            (
+                r#"{"role_id":1,"member_group":{"group_name":"g","ldap_group_dn":"cn=g"}}"#,
+                "Group(NewGroup { kind: 1, name: \"g\", dn: \"cn=g\" })",
+            ),
             (r#"{"role_id":1}"#, "neither a user nor a group is given"),
             (r#"{"role_id":1,"member_user":{},"member_group":{}}"#, "neither a user nor a group is given"),
         ] {
             let input: MemberInput = serde_json::from_str(body).unwrap();
-            let got = input.user().map_or_else(|failure| failure.to_string(), |user| format!("{user:?}"));
+            let got =
+                input.member().map_or_else(|failure| failure.to_string(), |member| format!("{member:?}"));
             assert_eq!(got, expected, "{body}");
         }
     }

@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, artifacts, configurations, immutable, members, meta, metadata, overview, projects, quotas,
+    State, artifacts, configurations, groups, immutable, members, meta, metadata, overview, projects, quotas,
     repositories, robots, tags, tokens, users,
 };
 
@@ -68,6 +68,12 @@ routes! {
     "listUserTokens" "GET" "/api/v2.0/users/{user_id}/tokens" Checked tokens::list;
     "createUserToken" "POST" "/api/v2.0/users/{user_id}/tokens" Checked tokens::create;
     "deleteUserToken" "DELETE" "/api/v2.0/users/{user_id}/tokens/{token_id}" Checked tokens::delete;
+    "listUserGroups" "GET" "/api/v2.0/usergroups" Checked groups::list;
+    "createUserGroup" "POST" "/api/v2.0/usergroups" Checked groups::create;
+    "searchUserGroups" "GET" "/api/v2.0/usergroups/search" Checked groups::search;
+    "getUserGroup" "GET" "/api/v2.0/usergroups/{group_id}" Checked groups::get;
+    "updateUserGroup" "PUT" "/api/v2.0/usergroups/{group_id}" Checked groups::update;
+    "deleteUserGroup" "DELETE" "/api/v2.0/usergroups/{group_id}" Checked groups::delete;
     "listProjects" "GET" "/api/v2.0/projects" Checked projects::list;
     "headProject" "HEAD" "/api/v2.0/projects" Checked projects::head;
     "createProject" "POST" "/api/v2.0/projects" Checked projects::create;

@@ -82,6 +82,15 @@ pub(crate) fn leaves_system(limits: Option<&Limits>, action: Action) -> bool {
     })
 }
 
+/// The only projects that acts through the REST API may be about; nothing: all of them.
+pub(crate) fn open_projects(limits: Option<&Limits>) -> Option<&[i64]> {
+    match limits {
+        Some(limits) if !limits.may_read() => Some(&[]),
+        Some(limits) => limits.projects(),
+        None => None,
+    }
+}
+
 /// A token as the API shows it.
 #[derive(Clone, Debug)]
 pub struct ShownToken {

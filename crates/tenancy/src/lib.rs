@@ -14,6 +14,7 @@ mod access_tokens;
 mod configuration;
 mod error;
 mod grant;
+mod groups;
 mod members;
 mod metadata;
 mod overview;
@@ -36,10 +37,11 @@ pub use configuration::Configured;
 pub use database::list;
 pub use error::Error;
 pub use grant::Visible;
-pub use members::{Member, MemberCounts, NewMember, UserRef};
+pub use members::{Member, MemberCounts, MemberRef, NewMember};
 pub use overview::Statistics;
 pub use people::{
-    CreateUser, DeleteUser, ListUsers, ReadUser, SystemAction, SystemPermit, UpdateUser, UserPermit,
+    CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
+    SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
 };
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,

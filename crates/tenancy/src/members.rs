@@ -1,17 +1,17 @@
-//! Members: which account holds which role in a project.
+//! Members: which account, or which group of them, holds which role in a project.
 //!
 //! Every statement carries the project's id, so the id of another project's member is as unknown as a random
-//! one. Names of accounts come from `identity` and are read, never stored.
+//! one. Names of accounts and groups come from `identity` and are read, never stored. What a person holds in all is
+//! told by the view `tenancy.member_roles`.
 //!
-//! Invariant: removing a member, or giving a weaker role, raises that user's epoch in the same transaction.
-//! The project's own epoch stays: nobody else's tokens have to end for it.
+//! Invariant: removing a member, or giving a weaker role, raises the project's epoch in the same transaction.
 
 use audit::{Entry, Object, Outcome};
 use chrono::{DateTime, Utc};
 use database::Tx;
 use database::list::{self, Columns, Page, Query, Select, Value};
 use identity::epochs::{self, Subject};
-use identity::{Account, UserId};
+use identity::{Account, NewGroup, UserId};
 
 use crate::{
     CreateMember, DeleteMember, Error, ListMembers, Permit, ProjectId, ReadMember, Role, Tenancy,
@@ -23,26 +23,33 @@ use crate::{
 pub struct Member {
     pub id: i64,
     pub project_id: i64,
-    pub user_id: i64,
-    pub username: String,
+    /// `u` for an account, `g` for a group.
+    pub entity_type: String,
+    /// The number of the account or group.
+    pub entity_id: i64,
+    /// Of the account or group.
+    pub name: String,
     /// The number of the role.
     pub role: i16,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// How a request names the account of a new member.
+/// How a request names a new member.
 #[derive(Clone, Debug)]
-pub enum UserRef {
-    Id(i64),
+pub enum MemberRef {
+    UserId(i64),
     /// Ignoring case, as at login.
-    Name(String),
+    UserName(String),
+    GroupId(i64),
+    /// By what a group is known by. Where there is none it is made: its source will tell who is in it.
+    Group(NewGroup),
 }
 
 /// What is needed to add a member.
 #[derive(Clone, Debug)]
 pub struct NewMember {
-    pub user: UserRef,
+    pub member: MemberRef,
     /// The number of the role, as sent.
     pub role: i64,
 }
@@ -58,15 +65,24 @@ pub struct MemberCounts {
 }
 
 /// Members take no `q`; the service passes its own parameter as a term of `entity_name`.
-const COLUMNS: Columns =
-    Columns::new(&[list::text("entity_name", "u.username").sortable()], "lower(u.username)", "m.id");
+const COLUMNS: Columns = Columns::new(
+    &[list::text("entity_name", NAME).sortable()],
+    "lower(coalesce(u.username, g.name))",
+    "m.id",
+);
+
+const NAME: &str = "coalesce(u.username, g.name)";
 
 fn members(project: ProjectId) -> Select {
     Select::new(
-        "m.id, m.project_id, m.entity_id as user_id, u.username, m.role, m.created_at, m.updated_at",
-        "tenancy.members m join identity.users u on u.id = m.entity_id and u.deleted_at is null",
+        "m.id, m.project_id, m.entity_type, m.entity_id, coalesce(u.username, g.name) as name, m.role,
+         m.created_at, m.updated_at",
+        "tenancy.members m
+         left join identity.users u on m.entity_type = 'u' and u.id = m.entity_id and u.deleted_at is null
+         left join identity.groups g on m.entity_type = 'g' and g.id = m.entity_id",
     )
-    .and_sql("m.entity_type = 'u'")
+    // Of accounts that were deleted the row stays.
+    .and_sql("coalesce(u.id, g.id) is not null")
     .and("m.project_id = ", project.0)
 }
 
@@ -109,8 +125,10 @@ impl Tenancy {
                       count(*) filter (where m.role = 3) as "guest!",
                       count(*) filter (where m.role = 5) as "limited_guest!"
                from tenancy.members m
-               join identity.users u on u.id = m.entity_id and u.deleted_at is null
-               where m.project_id = $1 and m.entity_type = 'u'"#,
+               left join identity.users u
+                 on m.entity_type = 'u' and u.id = m.entity_id and u.deleted_at is null
+               left join identity.groups g on m.entity_type = 'g' and g.id = m.entity_id
+               where m.project_id = $1 and coalesce(u.id, g.id) is not null"#,
             project.0
         )
         .fetch_one(self.database.pool())
@@ -124,21 +142,26 @@ impl Tenancy {
     /// `LimitReached`, `ProjectGone`.
     pub async fn member_add(&self, permit: &Permit<CreateMember>, new: &NewMember) -> Result<i64, Error> {
         let role = Role::from_id(new.role).ok_or_else(|| Error::role(new.role))?;
-        let account = self.account(&new.user).await?;
+        let account = self.account(&new.member).await?;
         let mut tx = self.database.begin().await?;
         self.project_lock(&mut tx, permit.project).await?;
         self.check_room(&mut tx, permit.project).await?;
+        let (kind, id, name) = match account {
+            Some(account) => ("u", account.id.0, account.name),
+            None => self.group(&mut tx, permit, &new.member).await?,
+        };
         let member = sqlx::query_scalar!(
-            "insert into tenancy.members (project_id, entity_type, entity_id, role) values ($1, 'u', $2, $3)
+            "insert into tenancy.members (project_id, entity_type, entity_id, role) values ($1, $2, $3, $4)
              on conflict (project_id, entity_type, entity_id) do nothing returning id",
             permit.project.0,
-            account.id.0,
+            kind,
+            id,
             role.id()
         )
         .fetch_optional(&mut *tx)
         .await?
-        .ok_or_else(|| Error::MemberExists(account.name.clone()))?;
-        trail(&mut tx, permit, "project_member_add", member, &account.name, &["role"]).await?;
+        .ok_or_else(|| Error::MemberExists(name.clone()))?;
+        trail(&mut tx, permit, "project_member_add", member, &name, &["role"]).await?;
         tx.commit().await?;
         Ok(member)
     }
@@ -153,9 +176,12 @@ impl Tenancy {
         let role = Role::from_id(role).ok_or_else(|| Error::role(role))?;
         let mut tx = self.database.begin().await?;
         let held = sqlx::query!(
-            r#"select m.entity_id, m.role, u.username
-               from tenancy.members m join identity.users u on u.id = m.entity_id and u.deleted_at is null
-               where m.id = $1 and m.project_id = $2 and m.entity_type = 'u' for update of m"#,
+            r#"select m.role, coalesce(u.username, g.name) as "name!"
+               from tenancy.members m
+               left join identity.users u
+                 on m.entity_type = 'u' and u.id = m.entity_id and u.deleted_at is null
+               left join identity.groups g on m.entity_type = 'g' and g.id = m.entity_id
+               where m.id = $1 and m.project_id = $2 and coalesce(u.id, g.id) is not null for update of m"#,
             member,
             permit.project.0
         )
@@ -173,7 +199,7 @@ impl Tenancy {
         if before.is_none_or(|before| before.strength() > role.strength()) {
             end_grants(&mut tx, permit.project).await?;
         }
-        trail(&mut tx, permit, "project_member_update", member, &held.username, &["role"]).await?;
+        trail(&mut tx, permit, "project_member_update", member, &held.name, &["role"]).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -181,37 +207,61 @@ impl Tenancy {
     /// Removes a member.
     pub async fn member_remove(&self, permit: &Permit<DeleteMember>, member: i64) -> Result<(), Error> {
         let mut tx = self.database.begin().await?;
-        let user = sqlx::query_scalar!(
-            "delete from tenancy.members where id = $1 and project_id = $2 and entity_type = 'u'
-             returning entity_id",
+        let gone = sqlx::query!(
+            "delete from tenancy.members where id = $1 and project_id = $2 returning entity_type, entity_id",
             member,
             permit.project.0
         )
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(Error::MemberUnknown(member))?;
-        let username = sqlx::query_scalar!("select username from identity.users where id = $1", user)
-            .fetch_optional(&mut *tx)
-            .await?
-            .unwrap_or_default();
+        let name = sqlx::query_scalar!(
+            r#"select username as "name!" from identity.users where $1 = 'u' and id = $2
+               union all select name from identity.groups where $1 = 'g' and id = $2"#,
+            gone.entity_type,
+            gone.entity_id
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .unwrap_or_default();
         end_grants(&mut tx, permit.project).await?;
-        trail(&mut tx, permit, "project_member_remove", member, &username, &[]).await?;
+        trail(&mut tx, permit, "project_member_remove", member, &name, &[]).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// The account that is named.
-    async fn account(&self, user: &UserRef) -> Result<Account, Error> {
-        match user {
-            UserRef::Id(id) => self
+    /// The account that is named; nothing when it is a group.
+    async fn account(&self, member: &MemberRef) -> Result<Option<Account>, Error> {
+        let account = match member {
+            MemberRef::UserId(id) => self
                 .identity
                 .user_by_id(UserId(*id))
                 .await?
-                .ok_or_else(|| Error::Invalid(format!("user {id} does not exist"))),
-            UserRef::Name(name) => {
-                self.identity.user_by_name(name).await?.ok_or_else(|| Error::UserUnknown(name.clone()))
+                .ok_or_else(|| Error::Invalid(format!("user {id} does not exist")))?,
+            MemberRef::UserName(name) => {
+                self.identity.user_by_name(name).await?.ok_or_else(|| Error::UserUnknown(name.clone()))?
             }
-        }
+            MemberRef::GroupId(_) | MemberRef::Group(_) => return Ok(None),
+        };
+        Ok(Some(account))
+    }
+
+    /// The group that is named, which is not deleted until `tx` ends.
+    async fn group(
+        &self,
+        tx: &mut Tx,
+        permit: &Permit<CreateMember>,
+        member: &MemberRef,
+    ) -> Result<(&'static str, i64, String), Error> {
+        let (id, name) = match member {
+            MemberRef::Group(group) => self.identity.group_ensure(tx, &permit.caller, group).await?,
+            MemberRef::GroupId(id) | MemberRef::UserId(id) => {
+                let name = self.identity.group_keep(tx, *id).await?;
+                (*id, name.ok_or_else(|| Error::Invalid(format!("user group {id} does not exist")))?)
+            }
+            MemberRef::UserName(name) => return Err(Error::UserUnknown(name.clone())),
+        };
+        Ok(("g", id, name))
     }
 
     async fn check_room(&self, tx: &mut Tx, project: ProjectId) -> Result<(), Error> {
@@ -236,13 +286,13 @@ async fn trail<A>(
     permit: &Permit<A>,
     action: &'static str,
     member: i64,
-    username: &str,
+    name: &str,
     changed: &[&'static str],
 ) -> Result<(), Error> {
     let entry = Entry {
         actor: permit.caller.actor(),
         action,
-        object: Object { kind: "member", id: member.to_string(), name: username },
+        object: Object { kind: "member", id: member.to_string(), name },
         project: Some(permit.project.0),
         outcome: Outcome::Done,
         origin: &permit.caller.origin,

@@ -7,6 +7,7 @@ use audit::Object;
 use database::list::{self, Page, Query};
 use identity::{Caller, Principal};
 
+use crate::access_tokens::open_projects;
 use crate::projects::{COLUMNS, Project, projects};
 use crate::roles::Action;
 use crate::{Error, Role, Tenancy};
@@ -49,16 +50,17 @@ impl Tenancy {
                  case when $1 then (select coalesce(sum(q.used_bytes), 0) from tenancy.quotas q)::bigint
                       else 0 end as "total_storage!"
                from tenancy.projects p
-               where p.deleted_at is null
+               where p.deleted_at is null and ($4::bigint[] is null or p.id = any($4))
                  and ($1 or p.public
-                      or exists (select 1 from tenancy.members m
-                                 where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2)
+                      or exists (select 1 from tenancy.member_roles m
+                                 where m.project_id = p.id and m.user_id = $2)
                       or exists (select 1 from tenancy.robot_grants g
                                  where g.robot_id = $3 and g.kind = 'project'
                                    and (g.project_id is null or g.project_id = p.id)))"#,
             all,
             caller.user().map(|user| user.id.0),
-            caller.principal.robot().map(|robot| robot.0)
+            caller.principal.robot().map(|robot| robot.0),
+            open_projects(caller.principal.limits()) as Option<&[i64]>
         )
         .fetch_one(self.database.pool())
         .await?;
@@ -78,20 +80,24 @@ impl Tenancy {
     /// then names that begin with it; at most a hundred.
     pub async fn project_search(&self, caller: &Caller, text: &str) -> Result<Vec<Project>, Error> {
         let found = sqlx::query!(
-            r#"select p.id, m.role as "role?" from tenancy.projects p
-               left join tenancy.members m
-                 on m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $2
+            r#"select p.id, m.roles from tenancy.projects p
+               left join lateral (
+                 select array_agg(h.role) as roles from tenancy.member_roles h
+                 where h.project_id = p.id and h.user_id = $2
+               ) m on true
                where p.deleted_at is null and strpos(p.name, lower($1)) > 0
-                 and ($3 or p.public or m.id is not null
+                 and ($6::bigint[] is null or p.id = any($6))
+                 and ($3 or p.public or m.roles is not null
                       or exists (select 1 from tenancy.robot_grants g
                                  where g.robot_id = $4 and g.kind = 'project'
                                    and (g.project_id is null or g.project_id = p.id)))
                order by p.name <> lower($1), not starts_with(p.name, lower($1)), p.name limit $5"#,
             text,
             caller.user().map(|user| user.id.0),
-            caller.is_sysadmin(),
+            caller.user().is_some_and(|user| user.sysadmin),
             caller.principal.robot().map(|robot| robot.0),
-            FOUND_MAX
+            FOUND_MAX,
+            open_projects(caller.principal.limits()) as Option<&[i64]>
         )
         .fetch_all(self.database.pool())
         .await?;
@@ -104,7 +110,8 @@ impl Tenancy {
             .into_iter()
             .filter_map(|row| {
                 let mut project = rows.remove(&row.id)?;
-                project.roles = row.role.and_then(|role| Role::from_id(role.into())).into_iter().collect();
+                let held = row.roles.unwrap_or_default();
+                project.roles = Role::ALL.into_iter().filter(|role| held.contains(&role.id())).collect();
                 Some(project)
             })
             .collect())
@@ -137,16 +144,17 @@ impl Tenancy {
     pub async fn administers(&self, caller: &Caller) -> Result<bool, Error> {
         match &caller.principal {
             Principal::Anonymous => return Err(Error::Unauthenticated),
-            Principal::User(user) if user.sysadmin => return Ok(true),
+            Principal::User(_) if caller.is_sysadmin() => return Ok(true),
             Principal::Robot(_) => return Err(Error::Hidden),
             Principal::User(_) => {}
         }
         let any = sqlx::query_scalar!(
-            r#"select exists (select 1 from tenancy.members m join tenancy.projects p on p.id = m.project_id
-                              where m.entity_type = 'u' and m.entity_id = $1 and m.role = $2
-                                and p.deleted_at is null) as "any!""#,
+            r#"select exists (select 1 from tenancy.member_roles m join tenancy.projects p on p.id = m.project_id
+                              where m.user_id = $1 and m.role = $2 and p.deleted_at is null
+                                and ($3::bigint[] is null or p.id = any($3))) as "any!""#,
             caller.user().map(|user| user.id.0),
-            Role::ProjectAdmin.id()
+            Role::ProjectAdmin.id(),
+            open_projects(caller.principal.limits()) as Option<&[i64]>
         )
         .fetch_one(self.database.pool())
         .await?;

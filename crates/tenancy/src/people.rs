@@ -47,6 +47,11 @@ actions!(
     ReadUser = "user" Read "user_read" "user",
     UpdateUser = "user" Update "user_update" "user",
     DeleteUser = "user" Delete "user_delete" "user",
+    ListGroups = "user-group" List "user_group_list" "user_group",
+    CreateGroup = "user-group" Create "user_group_create" "user_group",
+    ReadGroup = "user-group" Read "user_group_read" "user_group",
+    UpdateGroup = "user-group" Update "user_group_update" "user_group",
+    DeleteGroup = "user-group" Delete "user_group_delete" "user_group",
 );
 
 /// Proof that `caller` may do `A` with whatever on the installation it is about.

@@ -19,7 +19,7 @@ use identity::{Caller, Principal, User};
 use oci::ProjectName;
 use serde_json::Value;
 
-use crate::access_tokens::leaves_system;
+use crate::access_tokens::{leaves_system, open_projects};
 use crate::permit::SYSTEM;
 use crate::quotas::checked_limit;
 use crate::roles::{Action, Resource};
@@ -221,12 +221,8 @@ impl Tenancy {
             ),
             Principal::Anonymous => projects().and_sql("p.public"),
         };
-        let select = match caller.principal.limits() {
-            Some(limits) if !limits.may_read() => select.and_sql("false"),
-            Some(limits) => match limits.projects() {
-                Some(ids) => select.and_any("p.id", ids.to_vec()),
-                None => select,
-            },
+        let select = match open_projects(caller.principal.limits()) {
+            Some(ids) => select.and_any("p.id", ids.to_vec()),
             None => select,
         };
         let mut page: Page<Project> = list::page(self.database.pool(), select, &COLUMNS, query).await?;
@@ -252,11 +248,6 @@ impl Tenancy {
         if caller.is_anonymous() {
             return Err(Error::Unauthenticated);
         }
-        let open = match caller.principal.limits() {
-            Some(limits) if !limits.may_read() => Some(&[][..]),
-            Some(limits) => limits.projects(),
-            None => None,
-        };
         Ok(sqlx::query_scalar!(
             r#"select exists (
                  select 1 from tenancy.projects p
@@ -273,7 +264,7 @@ impl Tenancy {
             caller.user().map(|user| user.id.0),
             caller.user().is_some_and(|user| user.sysadmin),
             caller.principal.robot().map(|robot| robot.0),
-            open as Option<&[i64]>
+            open_projects(caller.principal.limits()) as Option<&[i64]>
         )
         .fetch_one(self.database.pool())
         .await?)

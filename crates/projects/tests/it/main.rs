@@ -5,6 +5,7 @@ extern crate hythe_projects as projects;
 
 mod content;
 mod conventions;
+mod groups;
 mod immutable;
 mod members;
 mod oracle;

@@ -32,7 +32,7 @@ async fn life_of_a_member() {
         (json!({"role_id": 9, "member_user": {"username": "admin"}}), 400),
         (json!({"member_user": {"username": "admin"}}), 400),
         (json!({"role_id": 2}), 400),
-        (json!({"role_id": 2, "member_group": {"id": 1}}), 400),
+        (json!({"role_id": 2, "member_group": {"id": 4711}}), 400),
         (json!({"role_id": 2, "member_group": {"group_name": "g", "group_type": 1}}), 400),
     ] {
         assert_eq!(world.send("ana", "POST", members, input.clone()).await.status, status, "{input}");

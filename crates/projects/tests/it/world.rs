@@ -210,6 +210,11 @@ impl World {
         sqlx::query_scalar(sql).fetch_one(self.database.owner()).await.unwrap()
     }
 
+    /// Runs SQL, for what no request can do yet.
+    pub async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(self.database.owner()).await.unwrap();
+    }
+
     /// Statements about projects and their content that were sent so far.
     pub async fn statements(&self) -> i64 {
         let counts = self.database.statement_counts().await;

@@ -1,8 +1,8 @@
 //! Members: what they are added as, and whose tokens end when they go.
 
 use tenancy::{
-    Config, CreateMember, DeleteMember, Error, ListMembers, NewMember, PushRepository, ReadMember, Role,
-    UpdateMember, UserRef,
+    Config, CreateMember, DeleteMember, Error, ListMembers, MemberRef, NewMember, PushRepository, ReadMember,
+    Role, UpdateMember,
 };
 
 use crate::world::{World, account, id};
@@ -12,18 +12,21 @@ async fn adding_by_id_and_by_name() {
     let world = World::new().await;
     let project = world.project(&world.ana, "alpha", false).await;
     let permit = world.permit::<CreateMember>(&world.ana, project).await.unwrap();
-    let add = |user: UserRef, role: i64| {
+    let add = |user: MemberRef, role: i64| {
         let (tenancy, permit) = (&world.tenancy, &permit);
-        async move { tenancy.member_add(permit, &NewMember { user, role }).await }
+        async move { tenancy.member_add(permit, &NewMember { member: user, role }).await }
     };
-    assert!(matches!(add(UserRef::Id(4711), 1).await, Err(Error::Invalid(_))));
-    assert!(matches!(add(UserRef::Name("nobody".to_owned()), 1).await, Err(Error::UserUnknown(_))));
-    assert!(matches!(add(UserRef::Name("a\0b".to_owned()), 1).await, Err(Error::UserUnknown(_))));
+    assert!(matches!(add(MemberRef::UserId(4711), 1).await, Err(Error::Invalid(_))));
+    assert!(matches!(add(MemberRef::UserName("nobody".to_owned()), 1).await, Err(Error::UserUnknown(_))));
+    assert!(matches!(add(MemberRef::UserName("a\0b".to_owned()), 1).await, Err(Error::UserUnknown(_))));
     for role in [0, 6, -1] {
-        assert!(matches!(add(UserRef::Name("ben".to_owned()), role).await, Err(Error::Invalid(_))), "{role}");
+        assert!(
+            matches!(add(MemberRef::UserName("ben".to_owned()), role).await, Err(Error::Invalid(_))),
+            "{role}"
+        );
     }
-    add(UserRef::Name("BEN".to_owned()), 3).await.unwrap();
-    assert!(matches!(add(UserRef::Id(id(&world.ben)), 2).await, Err(Error::MemberExists(_))));
+    add(MemberRef::UserName("BEN".to_owned()), 3).await.unwrap();
+    assert!(matches!(add(MemberRef::UserId(id(&world.ben)), 2).await, Err(Error::MemberExists(_))));
     assert_eq!(world.member_names(project).await, ["ana", "ben"]);
     assert_eq!(world.trail().await.last().unwrap(), "ana project_member_add ben done");
 }
@@ -34,7 +37,7 @@ async fn a_project_has_room_for_so_many() {
     let project = world.project(&world.ana, "alpha", false).await;
     world.member(project, &world.ben, Role::Guest).await;
     let permit = world.permit::<CreateMember>(&world.ana, project).await.unwrap();
-    let new = NewMember { user: UserRef::Id(id(&world.root)), role: 1 };
+    let new = NewMember { member: MemberRef::UserId(id(&world.root)), role: 1 };
     assert!(matches!(world.tenancy.member_add(&permit, &new).await, Err(Error::LimitReached(_))));
 }
 
@@ -98,7 +101,7 @@ async fn lists_filter_by_name_literally() {
         async move {
             let page = tenancy.member_list(permit, part, 1, 10).await.unwrap();
             assert_eq!(page.total, page.rows.len() as i64);
-            page.rows.into_iter().map(|member| member.username).collect::<Vec<_>>().join(" ")
+            page.rows.into_iter().map(|member| member.name).collect::<Vec<_>>().join(" ")
         }
     };
     assert_eq!(names(None).await, "a_b ana axb Zoe");

@@ -51,15 +51,15 @@ impl World {
     /// Makes the caller a member and returns the member's id.
     pub async fn member(&self, project: ProjectId, caller: &Caller, role: Role) -> i64 {
         let permit = self.permit(&self.root, project).await.unwrap();
-        let user = tenancy::UserRef::Id(id(caller));
-        let new = tenancy::NewMember { user, role: role.id().into() };
+        let user = tenancy::MemberRef::UserId(id(caller));
+        let new = tenancy::NewMember { member: user, role: role.id().into() };
         self.tenancy.member_add(&permit, &new).await.unwrap()
     }
 
     pub async fn member_names(&self, project: ProjectId) -> Vec<String> {
         let permit: Permit<ListMembers> = self.permit(&self.root, project).await.unwrap();
         let page = self.tenancy.member_list(&permit, None, 1, 100).await.unwrap();
-        page.rows.into_iter().map(|member| member.username).collect()
+        page.rows.into_iter().map(|member| member.name).collect()
     }
 
     /// The epoch of a user (kind 1) or a project (kind 2).
