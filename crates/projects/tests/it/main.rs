@@ -11,6 +11,7 @@ mod members;
 mod oracle;
 mod people;
 mod platform;
+mod robots;
 mod support;
 mod tenants;
 mod tokens;
