@@ -13,13 +13,14 @@ use serde_json::Value;
 use tenancy::{DeleteArtifact, ListArtifacts, Permit, ReadArtifact};
 
 use crate::manifests::{self, lock_repository, stored_digest};
-use crate::{Error, Place, Tag, retrying};
+use crate::{Error, Label, Place, Tag, labels, retrying};
 
 /// What to show of each artifact beside the artifact itself.
 #[derive(Clone, Copy, Debug)]
 pub struct ArtifactFlags {
     pub tags: bool,
     pub accessories: bool,
+    pub labels: bool,
     /// Whether each tag is immutable.
     pub immutable: bool,
 }
@@ -48,6 +49,8 @@ pub struct Artifact {
     pub annotations: Value,
     /// `None` when not asked for.
     pub tags: Option<Vec<Tag>>,
+    /// Empty when not asked for.
+    pub labels: Vec<Label>,
     pub references: Vec<ChildReference>,
     /// `None` when not asked for.
     pub accessories: Option<Vec<Accessory>>,
@@ -138,6 +141,13 @@ const LISTED: &str = "(exists (select 1 from catalog.tags t where t.manifest_id 
                         where s.repository_id = m.repository_id and s.digest = m.subject_digest
                           and s.deleted_at is null)))";
 
+/// Around the ids of labels: the artifact wears all of them.
+const WEARS: (&str, &str) = (
+    "not exists (select 1 from unnest(",
+    "::bigint[]) as wanted(id) where not exists (select 1 from catalog.manifest_labels w
+         where w.manifest_id = m.id and w.label_id = wanted.id))",
+);
+
 /// Artifacts. Clone freely.
 #[derive(Clone)]
 pub struct Artifacts {
@@ -178,6 +188,15 @@ impl Artifacts {
                 }
                 ("tags", Term::Exact(name)) => {
                     select = select.and_any("m.id", self.tagged(known, name).await?);
+                }
+                ("labels", Term::All(values)) if !values.is_empty() => {
+                    let ids: Result<Vec<i64>, _> = values.iter().map(|value| value.parse()).collect();
+                    let ids =
+                        ids.map_err(|_| Error::BadQuery("labels takes numbers: labels=(1 2)".to_owned()))?;
+                    select = select.and_with(WEARS.0, ids, WEARS.1);
+                }
+                ("labels", _) => {
+                    return Err(Error::BadQuery("labels takes all of several: labels=(1 2)".to_owned()));
                 }
                 _ => terms.push((key, term)),
             }
@@ -285,6 +304,8 @@ impl Artifacts {
     async fn complete(&self, rows: Vec<Row>, flags: ArtifactFlags) -> Result<Vec<Artifact>, Error> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let mut references = self.references(&ids).await?;
+        let mut labels =
+            if flags.labels { labels::of_manifests(&self.database, &ids).await? } else { HashMap::new() };
         let mut tags = if flags.tags { Some(self.tags(&ids, flags.immutable).await?) } else { None };
         let mut accessories = if flags.accessories { Some(self.accessories(&ids).await?) } else { None };
         rows.into_iter()
@@ -306,6 +327,7 @@ impl Artifacts {
                     facts: row.facts,
                     annotations: row.annotations,
                     tags: tags.as_mut().map(|tags| tags.remove(&row.id).unwrap_or_default()),
+                    labels: labels.remove(&row.id).unwrap_or_default(),
                     references: references.remove(&row.id).unwrap_or_default(),
                     accessories: accessories.as_mut().map(|all| all.remove(&row.id).unwrap_or_default()),
                 })

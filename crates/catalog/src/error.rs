@@ -49,6 +49,9 @@ pub enum Error {
     /// Something of the kind is not here.
     #[error("{0}")]
     Unknown(String),
+    /// It was here and cannot be brought back.
+    #[error("{0}")]
+    Gone(String),
     /// It exists already.
     #[error("{0}")]
     Conflict(String),

@@ -19,7 +19,9 @@ mod error;
 mod expiry;
 mod facts;
 mod glob;
+mod history;
 mod immutable;
+mod labels;
 mod lease;
 mod manifests;
 mod pulls;
@@ -37,7 +39,9 @@ pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReferenc
 pub use blobs::{Blob, Blobs};
 pub use error::Error;
 pub use expiry::{Expire, Removed};
+pub use history::{TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
+pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
@@ -82,6 +86,8 @@ pub struct Catalog {
     pub repositories: Repositories,
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
+    pub labels: Labels,
+    pub history: TagHistory,
     pub pulls: PullCounter,
     pub recounts: Recounts,
 }
@@ -99,6 +105,8 @@ impl Catalog {
             recounts: Recounts::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             immutable: ImmutableRules::new(database.clone()),
+            labels: Labels::new(database.clone()),
+            history: TagHistory::new(database.clone(), tenancy.clone()),
             artifacts: Artifacts::new(database, tenancy),
             pulls,
         }

@@ -11,6 +11,7 @@ use tenancy::{DeleteArtifact, ListArtifacts, ReadArtifact};
 use crate::answer::{Time, done, json, nothing, or_never};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::labels;
 use crate::params::Params;
 use crate::tags::TagOutput;
 
@@ -37,6 +38,8 @@ struct ArtifactOutput {
     annotations: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     references: Vec<ReferenceOutput>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<labels::Output>,
     /// `null` for none, as clients know it.
     tags: Option<Vec<TagOutput>>,
     accessories: Option<Vec<AccessoryOutput>>,
@@ -122,6 +125,7 @@ impl From<Artifact> for ArtifactOutput {
             extra_attrs: artifact.facts,
             annotations: artifact.annotations,
             references: artifact.references.into_iter().map(ReferenceOutput::from).collect(),
+            labels: artifact.labels.into_iter().map(labels::Output::from).collect(),
             tags: tags.map(|tags| tags.into_iter().map(TagOutput::from).collect()),
             accessories: accessories
                 .map(|all| all.into_iter().map(|one| accessory(one, &artifact.path)).collect()),
@@ -132,18 +136,13 @@ impl From<Artifact> for ArtifactOutput {
 
 /// What to show, with the defaults of the API. The other flags are only checked.
 fn flags(params: &Params) -> Result<ArtifactFlags, Failure> {
-    for later in [
-        "with_label",
-        "with_scan_overview",
-        "with_sbom_overview",
-        "with_inherited_accessory",
-        "with_signature",
-    ] {
+    for later in ["with_scan_overview", "with_sbom_overview", "with_inherited_accessory", "with_signature"] {
         params.flag(later)?;
     }
     Ok(ArtifactFlags {
         tags: params.flag("with_tag")?.unwrap_or(true),
         accessories: params.flag("with_accessory")?.unwrap_or(true),
+        labels: params.flag("with_label")?.unwrap_or(false),
         immutable: params.flag("with_immutable_status")?.unwrap_or(false),
     })
 }

@@ -15,6 +15,7 @@ mod configurations;
 mod context;
 mod error;
 mod immutable;
+mod labels;
 mod members;
 mod meta;
 mod metadata;

@@ -16,6 +16,7 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{meta_name}", "public")
         .replace("{mid}", member)
         .replace("{immutable_rule_id}", member)
+        .replace("{label_id}", member)
 }
 
 fn body(method: &str) -> Value {

@@ -439,6 +439,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "mid" => "999999999".to_owned(),
             // Nobody's, lest the matrix delete an account it needs.
             "user_id" => "999999999".to_owned(),
+            "label_id" => "999999999".to_owned(),
             "immutable_rule_id" => "999999999".to_owned(),
             // Of quotas, and of none that is there.
             "id" => "999999999".to_owned(),
@@ -450,6 +451,7 @@ fn fill(route: &Route, target: &Target) -> String {
     }
     match route.id {
         "search" => format!("{path}?q=app"),
+        "ListLabels" => format!("{path}?scope=g"),
         "headProject" => format!("{path}?project_name={}", target.name),
         "token_get" => format!("{path}?service=harbor-registry&scope=repository:{}/app:pull", target.name),
         "registry_upload_finish" => format!("{path}?digest={}", random_digest()),
