@@ -277,4 +277,6 @@ fn entries() -> Select {
     )
     .and_sql("r.deleted_at is null")
     .and_sql("m.deleted_at is null")
+    // Tags of signatures are no tags to people.
+    .and_sql("m.attached_digest is null or not catalog.is_attached(m.repository_id, m.attached_digest)")
 }

@@ -15,6 +15,7 @@ mod access;
 mod allowance;
 mod artifacts;
 mod blobs;
+mod copy;
 mod error;
 mod expiry;
 mod facts;
@@ -37,6 +38,7 @@ mod uploads;
 pub use access::{Delete, Place, Pull, Push};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
+pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
 pub use history::{TagChange, TagEntry, TagHistory};
@@ -87,6 +89,7 @@ pub struct Catalog {
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
     pub labels: Labels,
+    pub copies: Copies,
     pub history: TagHistory,
     pub pulls: PullCounter,
     pub recounts: Recounts,
@@ -106,6 +109,7 @@ impl Catalog {
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
+            copies: Copies::new(database.clone(), tenancy.clone()),
             history: TagHistory::new(database.clone(), tenancy.clone()),
             artifacts: Artifacts::new(database, tenancy),
             pulls,

@@ -127,10 +127,15 @@ routes! {
         Checked repositories::delete;
     "listArtifacts" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts"
         Checked artifacts::list;
+    "CopyArtifact" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts"
+        Checked artifacts::copy;
     "getArtifact" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
         Checked artifacts::get;
     "deleteArtifact" "DELETE" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
         Checked artifacts::delete;
+    "listAccessories" "GET"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories"
+        Checked artifacts::accessories;
     "listTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"
         Checked tags::list;
     "createTag" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"

@@ -3,6 +3,7 @@
 
 extern crate hythe_projects as projects;
 
+mod accessories;
 mod content;
 mod conventions;
 mod immutable;
