@@ -12,6 +12,7 @@
 //!   last, held shortest. `accounting` in the tests fails on a deadlock.
 
 mod access;
+mod additions;
 mod allowance;
 mod artifacts;
 mod blobs;
@@ -33,9 +34,11 @@ mod repositories;
 mod sort_key;
 mod store;
 mod tags;
+mod tar;
 mod uploads;
 
 pub use access::{Delete, Place, Pull, Push};
+pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
 pub use copy::Copies;
@@ -89,6 +92,7 @@ pub struct Catalog {
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
     pub labels: Labels,
+    pub additions: Additions,
     pub copies: Copies,
     pub history: TagHistory,
     pub pulls: PullCounter,
@@ -102,13 +106,14 @@ impl Catalog {
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
-            manifests: Manifests::new(database.clone(), store, tenancy.clone(), pulls.clone()),
+            manifests: Manifests::new(database.clone(), store.clone(), tenancy.clone(), pulls.clone()),
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
             recounts: Recounts::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
+            additions: Additions::new(database.clone(), store),
             copies: Copies::new(database.clone(), tenancy.clone()),
             history: TagHistory::new(database.clone(), tenancy.clone()),
             artifacts: Artifacts::new(database, tenancy),

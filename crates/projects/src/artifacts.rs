@@ -2,6 +2,8 @@
 //!
 //! Flags of features that do not exist yet are accepted and show nothing.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use catalog::{Accessory, Artifact, ArtifactFlags, ChildReference};
 use oci::{Reference, RepositoryName};
@@ -10,6 +12,7 @@ use serde_json::Value;
 use tenancy::roles::{Action, Resource};
 use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
 
+use crate::additions;
 use crate::answer::{Time, created, done, json, nothing, or_never};
 use crate::context::Context;
 use crate::error::Failure;
@@ -42,6 +45,8 @@ struct ArtifactOutput {
     references: Vec<ReferenceOutput>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<labels::Output>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    addition_links: BTreeMap<&'static str, additions::Link>,
     /// `null` for none, as clients know it.
     tags: Option<Vec<TagOutput>>,
     accessories: Option<Vec<AccessoryOutput>>,
@@ -112,6 +117,7 @@ fn accessory(accessory: Accessory, repository: &str) -> AccessoryOutput {
 
 impl From<Artifact> for ArtifactOutput {
     fn from(artifact: Artifact) -> Self {
+        let addition_links = additions::links(&artifact);
         let tags = artifact.tags.filter(|tags| !tags.is_empty());
         let accessories = artifact.accessories.filter(|accessories| !accessories.is_empty());
         Self {
@@ -130,6 +136,7 @@ impl From<Artifact> for ArtifactOutput {
             annotations: artifact.annotations,
             references: artifact.references.into_iter().map(ReferenceOutput::from).collect(),
             labels: artifact.labels.into_iter().map(labels::Output::from).collect(),
+            addition_links,
             tags: tags.map(|tags| tags.into_iter().map(TagOutput::from).collect()),
             accessories: accessories
                 .map(|all| all.into_iter().map(|one| accessory(one, &artifact.path)).collect()),

@@ -9,6 +9,7 @@
 //!   tells a caller whether something exists that the caller may not see.
 //! * Credentials that are presented and wrong are refused at once; nobody goes on as anonymous.
 
+mod additions;
 mod answer;
 mod artifacts;
 mod configurations;

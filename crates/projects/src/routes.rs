@@ -16,7 +16,7 @@ use crate::{
     State, artifacts, configurations, immutable, members, meta, metadata, overview, projects, quotas,
     repositories, robots, tags, users,
 };
-use crate::labels;
+use crate::{additions, labels};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,9 @@ routes! {
     "listAccessories" "GET"
         "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories"
         Checked artifacts::accessories;
+    "getAddition" "GET"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/additions/{addition}"
+        Checked additions::get;
     "listTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"
         Checked tags::list;
     "createTag" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"

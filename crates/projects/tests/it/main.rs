@@ -4,6 +4,7 @@
 extern crate hythe_projects as projects;
 
 mod accessories;
+mod additions;
 mod content;
 mod conventions;
 mod immutable;

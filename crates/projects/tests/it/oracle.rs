@@ -17,6 +17,7 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{mid}", member)
         .replace("{immutable_rule_id}", member)
         .replace("{label_id}", member)
+        .replace("{addition}", "build_history")
 }
 
 fn body(method: &str) -> Value {

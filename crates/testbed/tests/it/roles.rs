@@ -439,6 +439,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "mid" => "999999999".to_owned(),
             // Nobody's, lest the matrix delete an account it needs.
             "user_id" => "999999999".to_owned(),
+            "addition" => "build_history".to_owned(),
             "label_id" => "999999999".to_owned(),
             "immutable_rule_id" => "999999999".to_owned(),
             // Of quotas, and of none that is there.
