@@ -10,16 +10,18 @@ use database::Database;
 use database::list::{self, Columns, Page, Query, Select, Value as Term};
 use oci::{Digest, Reference, RepositoryName};
 use serde_json::Value;
-use tenancy::{DeleteArtifact, ListArtifacts, Permit, ReadArtifact};
+use tenancy::{DeleteArtifact, ListAccessories, ListArtifacts, Permit, ReadArtifact};
 
 use crate::manifests::{self, lock_repository, stored_digest};
-use crate::{Error, Place, Tag, retrying};
+use crate::{Error, Label, Place, Tag, labels, retrying};
 
 /// What to show of each artifact beside the artifact itself.
 #[derive(Clone, Copy, Debug)]
 pub struct ArtifactFlags {
     pub tags: bool,
     pub accessories: bool,
+    pub inherited: bool,
+    pub labels: bool,
     /// Whether each tag is immutable.
     pub immutable: bool,
 }
@@ -48,9 +50,13 @@ pub struct Artifact {
     pub annotations: Value,
     /// `None` when not asked for.
     pub tags: Option<Vec<Tag>>,
+    /// Empty when not asked for.
+    pub labels: Vec<Label>,
     pub references: Vec<ChildReference>,
     /// `None` when not asked for.
     pub accessories: Option<Vec<Accessory>>,
+    /// What is attached to indexes that it is part of; empty when not asked for.
+    pub inherited: Vec<Accessory>,
 }
 
 /// One part of an index that this repository holds or not.
@@ -65,7 +71,7 @@ pub struct ChildReference {
     pub urls: Option<Value>,
 }
 
-/// An artifact attached to another one by its subject.
+/// An artifact attached to another one, by its subject or by a tag of older cosign.
 #[derive(Clone, Debug)]
 pub struct Accessory {
     pub id: i64,
@@ -75,8 +81,8 @@ pub struct Accessory {
     pub subject_artifact_digest: Digest,
     pub size: i64,
     pub digest: Digest,
-    /// `signature.cosign`, `signature.notation`, `subject.accessory`.
-    pub kind: &'static str,
+    /// `signature.cosign`, `signature.notation`, `sbom.harbor`, `subject.accessory`.
+    pub kind: String,
     pub created_at: DateTime<Utc>,
 }
 
@@ -129,14 +135,65 @@ const ROW: &str = "m.id, r.project_id, m.repository_id, r.path::text as path, m.
 const FROM: &str = "catalog.manifests m join catalog.repositories r on r.id = m.repository_id
     left join catalog.manifest_pulls p on p.manifest_id = m.id";
 
-/// Hides untagged parts of an index and accessories of an artifact that is here.
-const LISTED: &str = "(exists (select 1 from catalog.tags t where t.manifest_id = m.id)
-    or (not exists (select 1 from catalog.manifest_children c
-                    join catalog.manifests i on i.id = c.parent_id and i.deleted_at is null
-                    where c.repository_id = m.repository_id and c.child_digest = m.digest)
-        and not exists (select 1 from catalog.manifests s
-                        where s.repository_id = m.repository_id and s.digest = m.subject_digest
-                          and s.deleted_at is null)))";
+/// Hides untagged parts of an index, and accessories of an artifact that is here, tagged or not.
+const LISTED: &str = "not exists (select 1 from catalog.manifests s
+        where s.repository_id = m.repository_id and s.digest = m.attached_digest and s.deleted_at is null)
+    and (exists (select 1 from catalog.tags t where t.manifest_id = m.id)
+         or not exists (select 1 from catalog.manifest_children c
+                        join catalog.manifests i on i.id = c.parent_id and i.deleted_at is null
+                        where c.repository_id = m.repository_id and c.child_digest = m.digest))";
+
+/// What a list of accessories may be filtered and sorted by; `s` is the subject.
+const ACCESSORIES: Columns = Columns::new(
+    &[
+        list::integer("id", "m.id").sortable(),
+        list::text("type", "coalesce(m.accessory_kind, 'subject.accessory')").sortable(),
+        list::text("digest", "catalog.digest_text(m.digest)").sortable(),
+        list::integer("size", "m.total_size").sortable(),
+        list::time("creation_time", "m.pushed_at").sortable(),
+        list::integer("artifact_id", "m.id").sortable(),
+        list::integer("subject_artifact_id", "s.id").sortable(),
+        list::text("subject_artifact_digest", "catalog.digest_text(s.digest)").sortable(),
+        list::text("subject_artifact_repo", "r.path").sortable(),
+    ],
+    "m.id",
+    "m.id",
+);
+
+#[derive(sqlx::FromRow)]
+struct AccessoryRow {
+    subject_id: i64,
+    subject_digest: Vec<u8>,
+    id: i64,
+    digest: Vec<u8>,
+    total_size: i64,
+    kind: String,
+    pushed_at: DateTime<Utc>,
+}
+
+impl TryFrom<AccessoryRow> for Accessory {
+    type Error = Error;
+
+    fn try_from(row: AccessoryRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.id,
+            artifact_id: row.id,
+            subject_artifact_id: row.subject_id,
+            subject_artifact_digest: stored_digest(&row.subject_digest)?,
+            size: row.total_size,
+            digest: stored_digest(&row.digest)?,
+            kind: row.kind,
+            created_at: row.pushed_at,
+        })
+    }
+}
+
+/// Around the ids of labels: the artifact wears all of them.
+const WEARS: (&str, &str) = (
+    "not exists (select 1 from unnest(",
+    "::bigint[]) as wanted(id) where not exists (select 1 from catalog.manifest_labels w
+         where w.manifest_id = m.id and w.label_id = wanted.id))",
+);
 
 /// Artifacts. Clone freely.
 #[derive(Clone)]
@@ -179,6 +236,15 @@ impl Artifacts {
                 ("tags", Term::Exact(name)) => {
                     select = select.and_any("m.id", self.tagged(known, name).await?);
                 }
+                ("labels", Term::All(values)) if !values.is_empty() => {
+                    let ids: Result<Vec<i64>, _> = values.iter().map(|value| value.parse()).collect();
+                    let ids =
+                        ids.map_err(|_| Error::BadQuery("labels takes numbers: labels=(1 2)".to_owned()))?;
+                    select = select.and_with(WEARS.0, ids, WEARS.1);
+                }
+                ("labels", _) => {
+                    return Err(Error::BadQuery("labels takes all of several: labels=(1 2)".to_owned()));
+                }
                 _ => terms.push((key, term)),
             }
         }
@@ -206,6 +272,31 @@ impl Artifacts {
             .and("m.digest = ", digest.to_bytes());
         let page = list::page::<Row>(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
         self.complete(page.rows, flags).await?.into_iter().next().ok_or_else(unknown)
+    }
+
+    /// A page of what is attached to the artifact.
+    pub async fn accessories_of(
+        &self,
+        permit: &Permit<ListAccessories>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        query: &Query,
+    ) -> Result<Page<Accessory>, Error> {
+        let select = Select::new(
+            "s.id as subject_id, s.digest as subject_digest, m.id, m.digest, m.total_size,
+             coalesce(m.accessory_kind, 'subject.accessory') as kind, m.pushed_at",
+            "catalog.repositories r
+             join catalog.manifests s on s.repository_id = r.id and s.deleted_at is null
+             join catalog.manifests m
+               on m.repository_id = s.repository_id and m.attached_digest = s.digest and m.deleted_at is null",
+        )
+        .and_sql("r.deleted_at is null")
+        .and("r.project_id = ", permit.project.0)
+        .and("r.path = ", repository.to_string())
+        .and("s.digest = ", digest.to_bytes());
+        let page = list::page::<AccessoryRow>(self.database.pool(), select, &ACCESSORIES, query).await?;
+        let rows = page.rows.into_iter().map(Accessory::try_from).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Page { rows, total: page.total })
     }
 
     /// Deletes the artifact with all its tags. Refused while an index of the repository holds it.
@@ -285,6 +376,9 @@ impl Artifacts {
     async fn complete(&self, rows: Vec<Row>, flags: ArtifactFlags) -> Result<Vec<Artifact>, Error> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let mut references = self.references(&ids).await?;
+        let mut labels =
+            if flags.labels { labels::of_manifests(&self.database, &ids).await? } else { HashMap::new() };
+        let mut inherited = if flags.inherited { self.inherited(&ids).await? } else { HashMap::new() };
         let mut tags = if flags.tags { Some(self.tags(&ids, flags.immutable).await?) } else { None };
         let mut accessories = if flags.accessories { Some(self.accessories(&ids).await?) } else { None };
         rows.into_iter()
@@ -306,6 +400,8 @@ impl Artifacts {
                     facts: row.facts,
                     annotations: row.annotations,
                     tags: tags.as_mut().map(|tags| tags.remove(&row.id).unwrap_or_default()),
+                    inherited: inherited.remove(&row.id).unwrap_or_default(),
+                    labels: labels.remove(&row.id).unwrap_or_default(),
                     references: references.remove(&row.id).unwrap_or_default(),
                     accessories: accessories.as_mut().map(|all| all.remove(&row.id).unwrap_or_default()),
                 })
@@ -357,47 +453,56 @@ impl Artifacts {
     }
 
     async fn accessories(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<Accessory>>, Error> {
-        let rows = sqlx::query!(
-            r#"select s.id as subject_id, s.digest as subject_digest, m.id, m.digest, m.total_size, m.artifact_type,
-                    m.pushed_at
+        let rows = sqlx::query_as!(
+            AccessoryRow,
+            r#"select s.id as subject_id, s.digest as subject_digest, m.id, m.digest, m.total_size,
+                    coalesce(m.accessory_kind, 'subject.accessory') as "kind!", m.pushed_at
              from catalog.manifests s
              join catalog.manifests m
-               on m.repository_id = s.repository_id and m.subject_digest = s.digest and m.deleted_at is null
+               on m.repository_id = s.repository_id and m.attached_digest = s.digest and m.deleted_at is null
              where s.id = any($1) order by m.id"#,
             ids
         )
         .fetch_all(self.database.pool())
         .await?;
-        let accessories = rows
-            .into_iter()
-            .map(|row| {
-                Ok(Accessory {
-                    id: row.id,
-                    artifact_id: row.id,
-                    subject_artifact_id: row.subject_id,
-                    subject_artifact_digest: stored_digest(&row.subject_digest)?,
-                    size: row.total_size,
-                    digest: stored_digest(&row.digest)?,
-                    kind: accessory_kind(row.artifact_type.as_deref()),
-                    created_at: row.pushed_at,
-                })
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let accessories = rows.into_iter().map(Accessory::try_from).collect::<Result<Vec<_>, Error>>()?;
         Ok(grouped(accessories, |accessory| accessory.subject_artifact_id))
+    }
+
+    /// The accessories of the indexes that each of these artifacts is part of.
+    async fn inherited(&self, ids: &[i64]) -> Result<HashMap<i64, Vec<Accessory>>, Error> {
+        let rows = sqlx::query!(
+            r#"select distinct p.id as part_id, s.id as subject_id, s.digest as subject_digest, m.id, m.digest,
+                    m.total_size, coalesce(m.accessory_kind, 'subject.accessory') as "kind!", m.pushed_at
+             from catalog.manifests p
+             join catalog.manifest_children c on c.repository_id = p.repository_id and c.child_digest = p.digest
+             join catalog.manifests s on s.id = c.parent_id and s.deleted_at is null
+             join catalog.manifests m
+               on m.repository_id = s.repository_id and m.attached_digest = s.digest and m.deleted_at is null
+             where p.id = any($1) order by m.id"#,
+            ids
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let mut all: HashMap<i64, Vec<Accessory>> = HashMap::new();
+        for row in rows {
+            let accessory = AccessoryRow {
+                subject_id: row.subject_id,
+                subject_digest: row.subject_digest,
+                id: row.id,
+                digest: row.digest,
+                total_size: row.total_size,
+                kind: row.kind,
+                pushed_at: row.pushed_at,
+            };
+            all.entry(row.part_id).or_default().push(accessory.try_into()?);
+        }
+        Ok(all)
     }
 }
 
 fn artifacts() -> Select {
     Select::new(ROW, FROM).and_sql("r.deleted_at is null").and_sql("m.deleted_at is null")
-}
-
-fn accessory_kind(artifact_type: Option<&str>) -> &'static str {
-    match artifact_type {
-        Some("application/vnd.cncf.notary.signature") => "signature.notation",
-        Some("application/vnd.dev.cosign.artifact.sig.v1+json") => "signature.cosign",
-        Some(bundle) if bundle.starts_with("application/vnd.dev.sigstore.bundle") => "signature.cosign",
-        _ => "subject.accessory",
-    }
 }
 
 fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> i64) -> HashMap<i64, Vec<T>> {

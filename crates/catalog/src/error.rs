@@ -49,6 +49,9 @@ pub enum Error {
     /// Something of the kind is not here.
     #[error("{0}")]
     Unknown(String),
+    /// It was here and cannot be brought back.
+    #[error("{0}")]
+    Gone(String),
     /// It exists already.
     #[error("{0}")]
     Conflict(String),
@@ -75,15 +78,23 @@ impl From<database::Error> for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(err: sqlx::Error) -> Self {
-        immutable_refusal(&err).unwrap_or_else(|| Self::Storage(err.into()))
+        refusal(&err).unwrap_or_else(|| Self::Storage(err.into()))
     }
 }
 
-/// The refusal of `catalog.refuse_immutable`, whichever statement called it.
-fn immutable_refusal(err: &sqlx::Error) -> Option<Error> {
-    let answer = err.as_database_error().filter(|answer| answer.code().as_deref() == Some("HT004"))?;
-    let (repository, tag) = answer.try_downcast_ref::<PgDatabaseError>()?.detail()?.split_once(' ')?;
-    Some(Error::TagImmutable { repository: repository.to_owned(), tag: tag.to_owned() })
+/// The refusals of this schema's functions, whichever statement called them.
+fn refusal(err: &sqlx::Error) -> Option<Error> {
+    let answer = err.as_database_error()?;
+    match answer.code()?.as_ref() {
+        "HT004" => {
+            let (repository, tag) =
+                answer.try_downcast_ref::<PgDatabaseError>()?.detail()?.split_once(' ')?;
+            Some(Error::TagImmutable { repository: repository.to_owned(), tag: tag.to_owned() })
+        }
+        "HT005" => Some(Error::Limit("an artifact of more than 1000 parts cannot be copied".to_owned())),
+        "HT006" => Some(Error::Conflict("the artifact was deleted meanwhile".to_owned())),
+        _ => None,
+    }
 }
 
 fn below_project(repository: &str) -> &str {

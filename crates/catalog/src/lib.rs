@@ -12,14 +12,18 @@
 //!   last, held shortest. `accounting` in the tests fails on a deadlock.
 
 mod access;
+mod additions;
 mod allowance;
 mod artifacts;
 mod blobs;
+mod copy;
 mod error;
 mod expiry;
 mod facts;
 mod glob;
+mod history;
 mod immutable;
+mod labels;
 mod lease;
 mod manifests;
 mod pulls;
@@ -30,14 +34,19 @@ mod repositories;
 mod sort_key;
 mod store;
 mod tags;
+mod tar;
 mod uploads;
 
 pub use access::{Delete, Place, Pull, Push};
+pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
+pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
+pub use history::{TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
+pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
@@ -82,6 +91,10 @@ pub struct Catalog {
     pub repositories: Repositories,
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
+    pub labels: Labels,
+    pub additions: Additions,
+    pub copies: Copies,
+    pub history: TagHistory,
     pub pulls: PullCounter,
     pub recounts: Recounts,
 }
@@ -93,12 +106,16 @@ impl Catalog {
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
-            manifests: Manifests::new(database.clone(), store, tenancy.clone(), pulls.clone()),
+            manifests: Manifests::new(database.clone(), store.clone(), tenancy.clone(), pulls.clone()),
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
             recounts: Recounts::new(database.clone()),
             repositories: Repositories::new(database.clone(), tenancy.clone()),
             immutable: ImmutableRules::new(database.clone()),
+            labels: Labels::new(database.clone()),
+            additions: Additions::new(database.clone(), store),
+            copies: Copies::new(database.clone(), tenancy.clone()),
+            history: TagHistory::new(database.clone(), tenancy.clone()),
             artifacts: Artifacts::new(database, tenancy),
             pulls,
         }

@@ -16,7 +16,7 @@ use tenancy::ProjectId;
 
 use crate::manifests::Manifests;
 use crate::uploads::charge_failed;
-use crate::{Error, Place, Push, facts, retrying, sort_key, tags};
+use crate::{Error, Place, Push, facts, retrying, tags};
 
 /// Annotations kept in the row, for lists.
 const ANNOTATION_BYTES_MAX: usize = 64 * 1024;
@@ -161,7 +161,8 @@ async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Inco
     let Locked { repository, first, linked } = lock(&mut tx, place, tags, incoming).await?;
     let children = loose_children(&mut tx, repository, incoming, &linked).await?;
     let stored = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
-    move_tags(&mut tx, push, repository, stored.id, tags, &incoming.digest).await?;
+    let names: Vec<String> = tags.iter().map(Tag::to_string).collect();
+    tags::point(&mut tx, &push.caller, repository, stored.id, &names, &incoming.digest, "move").await?;
     let name = match tags.first() {
         Some(tag) => format!("{}:{tag}", place.repository),
         None => format!("{}@{}", place.repository, incoming.digest),
@@ -486,55 +487,6 @@ async fn insert_children(
             .iter()
             .map(|child| json((!child.urls.is_empty()).then(|| Value::from(child.urls.clone()))))
             .collect::<Vec<_>>() as &[Option<Value>]
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Points the tags at the manifest, with their history, in one statement however many there are. A tag that names it
-/// already is pushed anew and has no new history.
-async fn move_tags(
-    tx: &mut Tx,
-    push: &Push,
-    repository: i64,
-    manifest: i64,
-    tags: &[Tag],
-    digest: &Digest,
-) -> Result<(), Error> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    let mut names: Vec<String> = tags.iter().map(Tag::to_string).collect();
-    names.sort();
-    names.dedup();
-    let actor = push.caller.actor();
-    sqlx::query!(
-        "with before as (
-             select t.name, m.digest from catalog.tags t join catalog.manifests m on m.id = t.manifest_id
-             where t.repository_id = $1 and t.name = any($3)
-         ), pushed as (
-             insert into catalog.tags as t (repository_id, name, manifest_id, natural_key, semver_key, pushed_by)
-             select $1, n.name, $2, n.natural_key, n.semver_key, $6
-             from unnest($3::text[], $4::text[], $5::text[]) as n(name, natural_key, semver_key) order by n.name
-             on conflict (repository_id, name) do update set
-                 manifest_id = excluded.manifest_id, pushed_at = now(), pushed_by = excluded.pushed_by
-         )
-         insert into catalog.tag_history
-             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
-         select $1, n.name, case when b.digest is null then 'create' else 'move' end, b.digest, $7, $8, $9, $6, $10
-         from unnest($3::text[]) as n(name) left join before b on b.name = n.name
-         where b.digest is distinct from $7",
-        repository,
-        manifest,
-        &names,
-        &names.iter().map(|name| sort_key::natural(name)).collect::<Vec<_>>(),
-        &names.iter().map(|name| sort_key::semver(name)).collect::<Vec<_>>() as &[Option<String>],
-        actor.name,
-        digest.to_bytes(),
-        actor.kind,
-        actor.id,
-        push.caller.origin.client
     )
     .execute(&mut **tx)
     .await?;

@@ -8,10 +8,10 @@ use database::list::{self, Columns, Page, Query, Select};
 use database::{Database, Tx};
 use identity::Caller;
 use oci::{Digest, RepositoryName};
-use tenancy::{DeleteTag, ListTags, Permit};
+use tenancy::{CreateTag, DeleteTag, ListTags, Permit};
 
 use crate::manifests::{lock_repository, stored_digest};
-use crate::{Error, Place, Pull, retrying};
+use crate::{Error, Place, Pull, retrying, sort_key};
 
 /// A tag in a list.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -112,6 +112,57 @@ impl Tags {
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
     }
 
+    /// Gives an artifact another tag.
+    ///
+    /// # Errors
+    /// `ManifestUnknown`; `Conflict` for a tag that exists, `TagImmutable` for one that has to stay as it is.
+    pub async fn create(
+        &self,
+        permit: &Permit<CreateTag>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &oci::Tag,
+    ) -> Result<(), Error> {
+        let place = Place { project: permit.project, repository: repository.clone() };
+        retrying(|| async {
+            let mut tx = self.database.begin().await?;
+            let unknown = || Error::ManifestUnknown(digest.to_string());
+            let repository = lock_repository(&mut tx, &place).await?.ok_or_else(unknown)?;
+            let names = [tag.to_string()];
+            sqlx::query!(
+                "select catalog.refuse_immutable($1, $2, $3)",
+                place.project.0,
+                repository,
+                &names as &[String]
+            )
+            .execute(&mut *tx)
+            .await?;
+            let found = sqlx::query!(
+                r#"select id, exists (select 1 from catalog.tags t where t.repository_id = $1 and t.name = $3) as "taken!"
+                   from catalog.manifests where repository_id = $1 and digest = $2 and deleted_at is null"#,
+                repository,
+                digest.to_bytes(),
+                tag.as_str()
+            )
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(unknown)?;
+            if found.taken {
+                return Err(Error::Conflict(format!("tag {tag} already exists in {}", place.repository)));
+            }
+            point(&mut tx, &permit.caller, repository, found.id, &names, digest, "move").await?;
+            sqlx::query!("update catalog.repositories set updated_at = now() where id = $1", repository)
+                .execute(&mut *tx)
+                .await?;
+            let name = format!("{}:{tag}", place.repository);
+            let object = audit::Object { kind: "tag", id: digest.to_string(), name: &name };
+            trail(&mut tx, &permit.caller, &place, "tag_create", object).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes one tag of one artifact.
     pub async fn delete(
         &self,
@@ -136,6 +187,59 @@ impl Tags {
         })
         .await
     }
+}
+
+/// Points the tags at the manifest, with their history, in one statement however many there are. `known` is what the
+/// history calls it when a tag exists already, or existed: `move` or `restore`. A tag that names the manifest already is
+/// pushed anew and has no new history.
+pub(crate) async fn point(
+    tx: &mut Tx,
+    caller: &Caller,
+    repository: i64,
+    manifest: i64,
+    names: &[String],
+    digest: &Digest,
+    known: &str,
+) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    let actor = caller.actor();
+    sqlx::query!(
+        "with before as (
+             select t.name, m.digest from catalog.tags t join catalog.manifests m on m.id = t.manifest_id
+             where t.repository_id = $1 and t.name = any($3)
+         ), pushed as (
+             insert into catalog.tags as t (repository_id, name, manifest_id, natural_key, semver_key, pushed_by)
+             select $1, n.name, $2, n.natural_key, n.semver_key, $6
+             from unnest($3::text[], $4::text[], $5::text[]) as n(name, natural_key, semver_key) order by n.name
+             on conflict (repository_id, name) do update set
+                 manifest_id = excluded.manifest_id, pushed_at = now(), pushed_by = excluded.pushed_by
+         )
+         insert into catalog.tag_history
+             (repository_id, tag, action, from_digest, to_digest, actor_kind, actor_id, actor_name, client)
+         select $1, n.name, case when b.digest is null and $11 = 'move' then 'create' else $11 end, b.digest, $7, $8, $9,
+                $6, $10
+         from unnest($3::text[]) as n(name) left join before b on b.name = n.name
+         where b.digest is distinct from $7",
+        repository,
+        manifest,
+        &names,
+        &names.iter().map(|name| sort_key::natural(name)).collect::<Vec<_>>(),
+        &names.iter().map(|name| sort_key::semver(name)).collect::<Vec<_>>() as &[Option<String>],
+        actor.name,
+        digest.to_bytes(),
+        actor.kind,
+        actor.id,
+        caller.origin.client,
+        known
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Removes a tag of a locked repository; returns what it named, or `None` when there is no such tag.

@@ -2,15 +2,21 @@
 //!
 //! Flags of features that do not exist yet are accepted and show nothing.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use catalog::{Accessory, Artifact, ArtifactFlags, ChildReference};
+use oci::{Reference, RepositoryName};
 use serde::Serialize;
 use serde_json::Value;
-use tenancy::{DeleteArtifact, ListArtifacts, ReadArtifact};
+use tenancy::roles::{Action, Resource};
+use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
 
-use crate::answer::{Time, done, json, nothing, or_never};
+use crate::additions;
+use crate::answer::{Time, created, done, json, nothing, or_never};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::labels;
 use crate::params::Params;
 use crate::tags::TagOutput;
 
@@ -37,9 +43,15 @@ struct ArtifactOutput {
     annotations: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     references: Vec<ReferenceOutput>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<labels::Output>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    addition_links: BTreeMap<&'static str, additions::Link>,
     /// `null` for none, as clients know it.
     tags: Option<Vec<TagOutput>>,
     accessories: Option<Vec<AccessoryOutput>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inherited_accessories: Vec<AccessoryOutput>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +78,7 @@ struct AccessoryOutput {
     size: i64,
     digest: String,
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     icon: &'static str,
     creation_time: Time,
 }
@@ -105,6 +117,7 @@ fn accessory(accessory: Accessory, repository: &str) -> AccessoryOutput {
 
 impl From<Artifact> for ArtifactOutput {
     fn from(artifact: Artifact) -> Self {
+        let addition_links = additions::links(&artifact);
         let tags = artifact.tags.filter(|tags| !tags.is_empty());
         let accessories = artifact.accessories.filter(|accessories| !accessories.is_empty());
         Self {
@@ -122,9 +135,16 @@ impl From<Artifact> for ArtifactOutput {
             extra_attrs: artifact.facts,
             annotations: artifact.annotations,
             references: artifact.references.into_iter().map(ReferenceOutput::from).collect(),
+            labels: artifact.labels.into_iter().map(labels::Output::from).collect(),
+            addition_links,
             tags: tags.map(|tags| tags.into_iter().map(TagOutput::from).collect()),
             accessories: accessories
                 .map(|all| all.into_iter().map(|one| accessory(one, &artifact.path)).collect()),
+            inherited_accessories: artifact
+                .inherited
+                .into_iter()
+                .map(|one| accessory(one, &artifact.path))
+                .collect(),
             repository_name: artifact.path,
         }
     }
@@ -132,18 +152,14 @@ impl From<Artifact> for ArtifactOutput {
 
 /// What to show, with the defaults of the API. The other flags are only checked.
 fn flags(params: &Params) -> Result<ArtifactFlags, Failure> {
-    for later in [
-        "with_label",
-        "with_scan_overview",
-        "with_sbom_overview",
-        "with_inherited_accessory",
-        "with_signature",
-    ] {
+    for later in ["with_scan_overview", "with_sbom_overview", "with_signature"] {
         params.flag(later)?;
     }
     Ok(ArtifactFlags {
         tags: params.flag("with_tag")?.unwrap_or(true),
         accessories: params.flag("with_accessory")?.unwrap_or(true),
+        inherited: params.flag("with_inherited_accessory")?.unwrap_or(false),
+        labels: params.flag("with_label")?.unwrap_or(false),
         immutable: params.flag("with_immutable_status")?.unwrap_or(false),
     })
 }
@@ -173,4 +189,77 @@ pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     context.state.catalog.artifacts.delete(&permit, &repository, &reference).await?;
     Ok(done())
+}
+
+pub(crate) async fn accessories(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListAccessories>().await?;
+    let params = context.params()?;
+    let query = params.list_query()?;
+    let (repository, reference) = (context.repository(&permit)?, context.reference()?);
+    let artifacts = &context.state.catalog.artifacts;
+    let digest = artifacts.digest_of(permit.project.0, &repository, &reference).await?;
+    let page = artifacts.accessories_of(&permit, &repository, &digest, &query).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    let rows = page.rows.into_iter().map(|one| accessory(one, repository.as_str()));
+    Ok(response.json(rows.collect::<Vec<_>>()))
+}
+
+/// `project/repository:tag` or `project/repository@digest`.
+fn source(from: &str) -> Option<(RepositoryName, Reference)> {
+    let (name, reference) = match from.split_once('@') {
+        Some((name, digest)) => (name, Reference::Digest(digest.parse().ok()?)),
+        None => {
+            let (name, tag) = from.rsplit_once(':')?;
+            (name, Reference::Tag(tag.parse().ok()?))
+        }
+    };
+    Some((name.parse().ok()?, reference))
+}
+
+pub(crate) async fn copy(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<CreateArtifact>().await?;
+    // A copy is a pull and a push in one: nobody gets with it what these would not give.
+    if !permit.rights().allow(Resource::Repository, Action::Push) {
+        return Err(tenancy::Error::Hidden.into());
+    }
+    context.state.tenancy.require_writable().await?;
+    let params = context.params()?;
+    let from = params.required("from")?;
+    let repository = context.repository(&permit)?;
+    let (name, reference) = source(from).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "from is written project/repository:tag or project/repository@digest, not {from:?}"
+        ))
+    })?;
+    let project = ProjectRef::parse(name.project().as_str(), true);
+    let source = context.state.tenancy.permit::<ReadArtifact>(&context.caller, &project).await?;
+    if !source.rights().allow(Resource::Repository, Action::Pull) {
+        return Err(tenancy::Error::Hidden.into());
+    }
+    context.state.catalog.copies.copy(&permit, &repository, &source, &name, &reference).await?;
+    Ok(created(format!("{}/{reference}", context.path())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_copies() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (from, expected) in [
+            ("a/b:v1".to_owned(), Some("a/b v1".to_owned())),
+            ("a/b/c:v1".to_owned(), Some("a/b/c v1".to_owned())),
+            (format!("a/b@{digest}"), Some(format!("a/b {digest}"))),
+            (format!("a/b:v1@{digest}"), None),
+            ("a/b".to_owned(), None),
+            ("a:v1".to_owned(), None),
+            ("a/b@v1".to_owned(), None),
+            ("A/b:v1".to_owned(), None),
+        ] {
+            let got = source(&from).map(|(name, reference)| format!("{name} {reference}"));
+            assert_eq!(got, expected, "{from}");
+        }
+    }
 }

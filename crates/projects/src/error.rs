@@ -217,6 +217,7 @@ impl From<catalog::Error> for Failure {
             Error::TagImmutable { .. } => Self::precondition(err.to_string()),
             Error::Invalid(text) => Self::bad_request(text),
             Error::Unknown(text) => Self::not_found(text),
+            Error::Gone(text) => Self::new(StatusCode::GONE, "NOT_FOUND", text),
             Error::Conflict(text) => Self::conflict(text),
             Error::Limit(text) => Self::denied(text),
             Error::ManifestInIndex { .. }

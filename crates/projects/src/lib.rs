@@ -9,6 +9,7 @@
 //!   tells a caller whether something exists that the caller may not see.
 //! * Credentials that are presented and wrong are refused at once; nobody goes on as anonymous.
 
+mod additions;
 mod answer;
 mod artifacts;
 mod configurations;
@@ -16,6 +17,7 @@ mod context;
 mod error;
 mod groups;
 mod immutable;
+mod labels;
 mod members;
 mod meta;
 mod metadata;

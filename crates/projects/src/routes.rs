@@ -16,6 +16,7 @@ use crate::{
     State, artifacts, configurations, groups, immutable, members, meta, metadata, overview, projects, quotas,
     repositories, robots, tags, tokens, users,
 };
+use crate::{additions, labels};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,24 @@ routes! {
     "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;
     "updateProjectMember" "PUT" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::update;
     "deleteProjectMember" "DELETE" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::delete;
+    "listProjectTags" "GET" "/api/v2.0/projects/{project_name_or_id}/tags" Checked tags::of_project;
+    "listRepositoryTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/tags"
+        Checked tags::of_repository;
+    "listTagHistory" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}/history"
+        Checked tags::history;
+    "restoreTag" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}/restore"
+        Checked tags::restore;
+    "addLabel" "POST"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels"
+        Checked labels::attach;
+    "removeLabel" "DELETE"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/labels/{label_id}"
+        Checked labels::detach;
+    "ListLabels" "GET" "/api/v2.0/labels" Checked labels::list;
+    "CreateLabel" "POST" "/api/v2.0/labels" Checked labels::create;
+    "GetLabelByID" "GET" "/api/v2.0/labels/{label_id}" Checked labels::get;
+    "UpdateLabel" "PUT" "/api/v2.0/labels/{label_id}" Checked labels::update;
+    "DeleteLabel" "DELETE" "/api/v2.0/labels/{label_id}" Checked labels::delete;
     "ListImmuRules" "GET" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::list;
     "CreateImmuRule" "POST" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::create;
     "UpdateImmuRule" "PUT" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
@@ -120,12 +139,22 @@ routes! {
         Checked repositories::delete;
     "listArtifacts" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts"
         Checked artifacts::list;
+    "CopyArtifact" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts"
+        Checked artifacts::copy;
     "getArtifact" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
         Checked artifacts::get;
     "deleteArtifact" "DELETE" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
         Checked artifacts::delete;
+    "listAccessories" "GET"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories"
+        Checked artifacts::accessories;
+    "getAddition" "GET"
+        "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/additions/{addition}"
+        Checked additions::get;
     "listTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"
         Checked tags::list;
+    "createTag" "POST" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags"
+        Checked tags::create;
     "deleteTag" "DELETE"
         "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags/{tag_name}"
         Checked tags::delete;

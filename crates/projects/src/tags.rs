@@ -1,9 +1,11 @@
-//! Tags of an artifact over REST.
+//! Tags over REST: of an artifact, of a repository, of a project, and what each one named before.
 
 use actix_web::HttpResponse;
-use catalog::Tag;
-use serde::Serialize;
-use tenancy::{DeleteTag, ListTags};
+use catalog::{Tag, TagChange, TagEntry};
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tenancy::{CreateTag, DeleteTag, ListTags};
 
 use crate::answer::{Time, done, or_never};
 use crate::context::Context;
@@ -58,4 +60,140 @@ pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
     catalog.tags.delete(&permit, &repository, &digest, &tag).await?;
     Ok(done())
+}
+
+#[derive(Deserialize)]
+struct NewTag {
+    #[serde(default)]
+    name: String,
+}
+
+pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<CreateTag>().await?;
+    context.state.tenancy.require_writable().await?;
+    let (repository, reference) = (context.repository(&permit)?, context.reference()?);
+    let name = context.json::<NewTag>().await?.name;
+    let tag: oci::Tag = name.parse().map_err(|_| Failure::bad_request(format!("{name:?} is no tag name")))?;
+    let catalog = &context.state.catalog;
+    let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
+    catalog.tags.create(&permit, &repository, &digest, &tag).await?;
+    // The contract has no Location here: a tag has no page of its own.
+    Ok(HttpResponse::Created().finish())
+}
+
+#[derive(Serialize)]
+struct EntryOutput {
+    name: String,
+    repository_name: String,
+    digest: String,
+    #[serde(rename = "type")]
+    kind: String,
+    size: i64,
+    platforms: Value,
+    push_time: Time,
+    #[serde(serialize_with = "or_never")]
+    pull_time: Option<Time>,
+    pull_count: i64,
+    pushed_by: String,
+    immutable: bool,
+    aliases: Vec<String>,
+}
+
+impl From<TagEntry> for EntryOutput {
+    fn from(entry: TagEntry) -> Self {
+        Self {
+            name: entry.name,
+            repository_name: entry.repository,
+            digest: entry.digest,
+            kind: entry.kind,
+            size: entry.size,
+            platforms: entry.platforms,
+            push_time: Time(entry.pushed_at),
+            pull_time: entry.pulled_at.map(Time),
+            pull_count: entry.pull_count,
+            pushed_by: entry.pushed_by,
+            immutable: entry.immutable,
+            aliases: entry.aliases,
+        }
+    }
+}
+
+pub(crate) async fn of_project(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListTags>().await?;
+    let params = context.params()?;
+    let page = context.state.catalog.history.project_tags(&permit, &params.list_query()?).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(EntryOutput::from).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn of_repository(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListTags>().await?;
+    let params = context.params()?;
+    let (query, repository) = (params.list_query()?, context.repository(&permit)?);
+    let page = context.state.catalog.history.repository_tags(&permit, &repository, &query).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(EntryOutput::from).collect::<Vec<_>>()))
+}
+
+#[derive(Serialize)]
+struct ChangeOutput {
+    id: i64,
+    action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_digest: Option<String>,
+    actor: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    client: String,
+    time: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restorable_until: Option<Time>,
+}
+
+impl From<TagChange> for ChangeOutput {
+    fn from(change: TagChange) -> Self {
+        Self {
+            id: change.id,
+            action: change.action,
+            from_digest: change.from_digest,
+            to_digest: change.to_digest,
+            actor: change.actor,
+            client: change.client,
+            time: Time(change.at),
+            restorable_until: change.restorable_until.map(Time),
+        }
+    }
+}
+
+pub(crate) async fn history(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListTags>().await?;
+    let params = context.params()?;
+    let query = params.list_query()?;
+    let (repository, tag) = (context.repository(&permit)?, context.tag()?);
+    let page = context.state.catalog.history.changes(&permit, &repository, &tag, &query).await?;
+    let mut response = HttpResponse::Ok();
+    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(ChangeOutput::from).collect::<Vec<_>>()))
+}
+
+#[derive(Deserialize)]
+struct Restoration {
+    #[serde(default)]
+    digest: String,
+    #[serde(default)]
+    overwrite: bool,
+}
+
+pub(crate) async fn restore(mut context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<CreateTag>().await?;
+    context.state.tenancy.require_writable().await?;
+    let (repository, tag) = (context.repository(&permit)?, context.tag()?);
+    let Restoration { digest, overwrite } = context.json().await?;
+    let digest: Digest =
+        digest.parse().map_err(|_| Failure::bad_request(format!("digest {digest:?} is no digest")))?;
+    context.state.catalog.history.restore(&permit, &repository, &tag, &digest, overwrite).await?;
+    Ok(HttpResponse::Created().finish())
 }

@@ -165,6 +165,7 @@ impl From<catalog::Error> for Error {
             E::Invalid(_) | E::Conflict(_) | E::Limit(_) => {
                 Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, text)
             }
+            E::Gone(_) => Self::new(StatusCode::GONE, Code::ManifestUnknown, text),
             E::Unknown(_) => Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text),
             E::Refused(_) => Self::new(StatusCode::PRECONDITION_FAILED, Code::Denied, text),
             E::RepositoryUnknown(_) => Self::new(StatusCode::NOT_FOUND, Code::NameUnknown, text),

@@ -22,6 +22,7 @@ mod people;
 mod permit;
 mod projects;
 mod quotas;
+mod reach;
 mod robots;
 pub mod roles;
 mod rules;
@@ -57,6 +58,7 @@ pub use permit::{
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
+pub use reach::{Owner, Reach};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings};

@@ -3,16 +3,20 @@
 
 extern crate hythe_projects as projects;
 
+mod accessories;
+mod additions;
 mod content;
 mod conventions;
 mod groups;
 mod immutable;
+mod labels;
 mod members;
 mod oracle;
 mod people;
 mod platform;
 mod robots;
 mod support;
+mod tags;
 mod tenants;
 mod tokens;
 mod world;

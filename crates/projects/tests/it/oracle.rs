@@ -16,6 +16,8 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{meta_name}", "public")
         .replace("{mid}", member)
         .replace("{immutable_rule_id}", member)
+        .replace("{label_id}", member)
+        .replace("{addition}", "build_history")
 }
 
 fn body(method: &str) -> Value {

@@ -1,7 +1,7 @@
 //! What tests of content need beside the world: any blob, any manifest, and what comes of pushing it.
 
 use bytes::Bytes;
-use catalog::{Body, Delete, Error, Patience, PushTarget};
+use catalog::{Body, Delete, Error, Patience, Pull, PushTarget};
 use futures_util::stream;
 use identity::tokens::Access;
 use oci::manifest::OCI_MANIFEST;
@@ -87,6 +87,12 @@ impl World {
         let name: RepositoryName = name.parse().unwrap();
         let access = vec![Access::repository(&name, &[Action::Delete], Some((project, 0)))];
         Delete::from_access(&self.admin, &access, &name).unwrap()
+    }
+
+    pub fn pulling(&self, project: i64, name: &str) -> Pull {
+        let name: RepositoryName = name.parse().unwrap();
+        let access = vec![Access::repository(&name, &[Action::Pull], Some((project, 0)))];
+        Pull::from_access(&self.admin, &access, &name).unwrap()
     }
 
     /// Rows of the trail with this action.

@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod gateway;
 mod hostile;
+mod immutable;
 mod instances;
 mod login;
 mod memory;

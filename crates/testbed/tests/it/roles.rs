@@ -499,6 +499,8 @@ fn fill(route: &Route, target: &Target) -> String {
             "group_id" => "999999999".to_owned(),
             "token_id" => "999999999".to_owned(),
             "user_id" => "999999999".to_owned(),
+            "addition" => "build_history".to_owned(),
+            "label_id" => "999999999".to_owned(),
             "immutable_rule_id" => "999999999".to_owned(),
             // Of quotas, and of none that is there.
             "id" => "999999999".to_owned(),
@@ -510,6 +512,7 @@ fn fill(route: &Route, target: &Target) -> String {
     }
     match route.id {
         "search" => format!("{path}?q=app"),
+        "ListLabels" => format!("{path}?scope=g"),
         "headProject" => format!("{path}?project_name={}", target.name),
         "token_get" => format!("{path}?service=harbor-registry&scope=repository:{}/app:pull", target.name),
         "registry_upload_finish" => format!("{path}?digest={}", random_digest()),

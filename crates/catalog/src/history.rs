@@ -1,0 +1,282 @@
+//! Tags as tags: lists over repositories and projects, what each tag named before, and bringing that back.
+
+use chrono::{DateTime, Utc};
+use database::Database;
+use database::list::{self, Columns, Page, Query, Select};
+use oci::{Digest, RepositoryName};
+use serde_json::Value;
+use tenancy::{CreateTag, ListTags, Permit, Tenancy};
+
+use crate::manifests::stored_digest;
+use crate::{Error, Place, retrying, tags};
+
+/// A tag with what it names, for lists of tags.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TagEntry {
+    pub name: String,
+    /// With the project: `project/name`.
+    pub repository: String,
+    /// `sha256:…`
+    pub digest: String,
+    /// `IMAGE`, `CHART`, …
+    pub kind: String,
+    /// Bytes of the manifest and all it names.
+    pub size: i64,
+    /// Objects like those of an index; of an image its own, if it has one.
+    pub platforms: Value,
+    pub pushed_at: DateTime<Utc>,
+    pub pulled_at: Option<DateTime<Utc>>,
+    pub pull_count: i64,
+    pub pushed_by: String,
+    pub immutable: bool,
+    /// Other tags of the same artifact, twenty at most.
+    pub aliases: Vec<String>,
+}
+
+/// One change of what a tag names.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TagChange {
+    pub id: i64,
+    /// `create`, `move`, `delete` or `restore`.
+    pub action: String,
+    pub from_digest: Option<String>,
+    pub to_digest: Option<String>,
+    pub actor: String,
+    pub client: String,
+    pub at: DateTime<Utc>,
+    /// Until when what the tag named before can be brought back; nothing when it cannot.
+    pub restorable_until: Option<DateTime<Utc>>,
+}
+
+const ENTRIES: Columns = Columns::new(
+    &[
+        list::text("name", "t.name").sortable(),
+        list::text("repository_name", "r.path").sortable(),
+        list::text("type", "m.kind").sortable(),
+        list::integer("size", "m.total_size").sortable(),
+        list::time("push_time", "t.pushed_at").sortable(),
+        list::time("pull_time", "t.last_pulled_at").sortable(),
+        list::integer("pull_count", "t.pull_count").sortable(),
+        list::text("pushed_by", "t.pushed_by").sortable(),
+        list::text("natural", "t.natural_key").sort_only(),
+        // What is no version sorts below every version, so that the newest come first when it descends.
+        list::text("semver", "coalesce(t.semver_key, '') collate \"C\"").sort_only(),
+    ],
+    "t.pushed_at desc",
+    "t.id desc",
+);
+
+const CHANGES: Columns = Columns::new(
+    &[
+        list::integer("id", "h.id").sortable(),
+        list::text("action", "h.action").sortable(),
+        list::text("actor", "h.actor_name").sortable(),
+        list::time("time", "h.at").sortable(),
+    ],
+    "h.id desc",
+    "h.id desc",
+);
+
+/// Lists of tags, and their history. Clone freely.
+#[derive(Clone)]
+pub struct TagHistory {
+    database: Database,
+    tenancy: Tenancy,
+}
+
+impl TagHistory {
+    pub(crate) fn new(database: Database, tenancy: Tenancy) -> Self {
+        Self { database, tenancy }
+    }
+
+    /// The tags of all repositories of the project.
+    pub async fn project_tags(
+        &self,
+        permit: &Permit<ListTags>,
+        query: &Query,
+    ) -> Result<Page<TagEntry>, Error> {
+        let select = entries().and("r.project_id = ", permit.project.0);
+        Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
+    }
+
+    /// The tags of one repository.
+    pub async fn repository_tags(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        query: &Query,
+    ) -> Result<Page<TagEntry>, Error> {
+        let id = self.repository(permit.project.0, repository).await?;
+        let select = entries().and("t.repository_id = ", id);
+        Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
+    }
+
+    /// What happened to one tag, newest first. A tag nobody ever made has no history.
+    pub async fn changes(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        tag: &oci::Tag,
+        query: &Query,
+    ) -> Result<Page<TagChange>, Error> {
+        let id = self.repository(permit.project.0, repository).await?;
+        let select = Select::new(
+            "h.id, h.action, catalog.digest_text(h.from_digest) as from_digest,
+             catalog.digest_text(h.to_digest) as to_digest, h.actor_name as actor, h.client, h.at,
+             case when h.action in ('move', 'delete', 'restore') then (
+                 select h.at + catalog.restore_window() from catalog.manifests m
+                 where m.repository_id = h.repository_id and m.digest = h.from_digest
+                   and h.at > now() - catalog.restore_window()
+                   and (m.deleted_at is null or m.deleted_at > now() - catalog.restore_window())) end as restorable_until",
+            "catalog.tag_history h",
+        )
+        .and("h.repository_id = ", id)
+        .and("h.tag = ", tag.as_str());
+        Ok(list::page(self.database.pool(), select, &CHANGES, query).await?)
+    }
+
+    /// Points the tag at an artifact of the repository again, and brings the artifact back when it was deleted. Its
+    /// bytes are charged again.
+    ///
+    /// # Errors
+    /// `Conflict` when the tag names another artifact and `overwrite` is false, `Gone` when the artifact cannot be
+    /// brought back any more, `ManifestUnknown` when it never was here, `TagImmutable`, a full quota.
+    pub async fn restore(
+        &self,
+        permit: &Permit<CreateTag>,
+        repository: &RepositoryName,
+        tag: &oci::Tag,
+        digest: &Digest,
+        overwrite: bool,
+    ) -> Result<(), Error> {
+        retrying(|| self.try_restore(permit, repository, tag, digest, overwrite)).await
+    }
+
+    async fn try_restore(
+        &self,
+        permit: &Permit<CreateTag>,
+        repository: &RepositoryName,
+        tag: &oci::Tag,
+        digest: &Digest,
+        overwrite: bool,
+    ) -> Result<(), Error> {
+        let place = Place { project: permit.project, repository: repository.clone() };
+        let gone = || Error::Gone(format!("the artifact {digest} cannot be restored any more"));
+        let mut tx = self.database.begin().await?;
+        let known = sqlx::query!(
+            r#"select r.id,
+                 (select m.id from catalog.manifests m where m.repository_id = r.id and m.digest = $3) as manifest,
+                 array(select b.digest from catalog.manifests m join catalog.manifest_blobs b on b.manifest_id = m.id
+                       where m.repository_id = r.id and m.digest = $3) as "blobs!",
+                 exists (select 1 from catalog.tag_history h
+                         where h.repository_id = r.id and (h.from_digest = $3 or h.to_digest = $3)) as "named!"
+               from catalog.repositories r where r.project_id = $1 and r.path = $2 and r.deleted_at is null"#,
+            place.project.0,
+            place.repository.as_str(),
+            digest.to_bytes()
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))?;
+        let Some(manifest) = known.manifest else {
+            return Err(if known.named { gone() } else { Error::ManifestUnknown(digest.to_string()) });
+        };
+        // Takes the locks of a push, and refuses a tag that is immutable.
+        let present = sqlx::query!(
+            r#"select coalesce(bool_and(live and linked) filter (where digest is not null), true) as "all!",
+                      count(digest) as "count!"
+               from catalog.begin_push($1, $2, $3, $4)"#,
+            place.project.0,
+            place.repository.as_str(),
+            &known.blobs,
+            &[tag.to_string()] as &[String]
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let row = sqlx::query!(
+            r#"select m.deleted_at is null as "alive!", m.deleted_at < now() - catalog.restore_window() as late,
+                 (select o.digest from catalog.tags t join catalog.manifests o on o.id = t.manifest_id
+                  where t.repository_id = $2 and t.name = $3) as named
+               from catalog.manifests m where m.id = $1 for update of m"#,
+            manifest,
+            known.id,
+            tag.as_str()
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(gone)?;
+        let whole = present.all && present.count == known.blobs.len() as i64;
+        if !row.alive && (row.late == Some(true) || !whole) {
+            return Err(gone());
+        }
+        if let Some(named) = row.named
+            && named != digest.to_bytes()
+            && !overwrite
+        {
+            return Err(Error::Conflict(format!(
+                "tag {tag} names {}; set overwrite to restore it all the same",
+                stored_digest(&named)?
+            )));
+        }
+        if !row.alive {
+            sqlx::query!(
+                "update catalog.manifests set deleted_at = null, gc_after = catalog.review_at('manifest_created')
+                 where id = $1",
+                manifest
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tags::point(&mut tx, &permit.caller, known.id, manifest, &[tag.to_string()], digest, "restore")
+            .await?;
+        let name = format!("{}:{tag}", place.repository);
+        let object = audit::Object { kind: "tag", id: digest.to_string(), name: &name };
+        tags::trail(&mut tx, &permit.caller, &place, "tag_restore", object).await?;
+        let charge = sqlx::query_scalar!(
+            r#"select catalog.publish($1, $2, $3, $4, '{}') as "charge!""#,
+            place.project.0,
+            known.id,
+            manifest,
+            row.alive
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        self.tenancy.quota_charge(&mut tx, place.project, charge).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<i64, Error> {
+        sqlx::query_scalar!(
+            "select id from catalog.repositories
+             where project_id = $1 and path = $2 and deleted_at is null and last_published_at is not null",
+            project,
+            repository.as_str()
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))
+    }
+}
+
+fn entries() -> Select {
+    Select::new(
+        "t.name::text as name, r.path::text as repository, catalog.digest_text(m.digest) as digest, m.kind,
+         m.total_size as size, t.pushed_at, t.last_pulled_at as pulled_at, t.pull_count, t.pushed_by,
+         catalog.is_immutable(r.project_id, r.path, t.name) as immutable,
+         array(select o.name::text from catalog.tags o where o.manifest_id = m.id and o.id <> t.id
+               order by o.natural_key limit 20) as aliases,
+         coalesce(
+             (select jsonb_agg(c.platform order by c.position) from catalog.manifest_children c
+              where c.parent_id = m.id and c.platform is not null and c.platform->>'os' is distinct from 'unknown'),
+             case when m.facts ? 'os' then jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+                 'os', m.facts->'os', 'architecture', m.facts->'architecture', 'variant', m.facts->'variant'))) end,
+             '[]') as platforms",
+        "catalog.tags t join catalog.repositories r on r.id = t.repository_id
+         join catalog.manifests m on m.id = t.manifest_id",
+    )
+    .and_sql("r.deleted_at is null")
+    .and_sql("m.deleted_at is null")
+    // Tags of signatures are no tags to people.
+    .and_sql("m.attached_digest is null or not catalog.is_attached(m.repository_id, m.attached_digest)")
+}
