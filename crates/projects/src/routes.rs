@@ -14,7 +14,7 @@ use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
     State, artifacts, configurations, immutable, members, meta, metadata, overview, projects, quotas,
-    repositories, robots, tags, users,
+    repositories, requests, robots, tags, users,
 };
 
 /// One operation of the API.
@@ -95,6 +95,10 @@ routes! {
     "UpdateRobot" "PUT" "/api/v2.0/robots/{robot_id}" Checked robots::update;
     "RefreshSec" "PATCH" "/api/v2.0/robots/{robot_id}" Checked robots::rekey;
     "DeleteRobot" "DELETE" "/api/v2.0/robots/{robot_id}" Checked robots::delete;
+    "listProjectRequests" "GET" "/api/v2.0/project-requests" Checked requests::list;
+    "createProjectRequest" "POST" "/api/v2.0/project-requests" Checked requests::create;
+    "getProjectRequest" "GET" "/api/v2.0/project-requests/{id}" Checked requests::get;
+    "decideProjectRequest" "PUT" "/api/v2.0/project-requests/{id}" Checked requests::decide;
     "listQuotas" "GET" "/api/v2.0/quotas" Checked quotas::list;
     "getQuota" "GET" "/api/v2.0/quotas/{id}" Checked quotas::get;
     "updateQuota" "PUT" "/api/v2.0/quotas/{id}" Checked quotas::update;

@@ -20,6 +20,7 @@ mod people;
 mod permit;
 mod projects;
 mod quotas;
+mod requests;
 mod robots;
 pub mod roles;
 mod rules;
@@ -53,6 +54,7 @@ pub use permit::{
 };
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
+pub use requests::{Decision, NewProjectRequest, ProjectRequest};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings};

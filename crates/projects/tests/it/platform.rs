@@ -274,3 +274,74 @@ async fn constant_numbers_of_statements() {
     let many = [cost(paths[0]).await, cost(paths[1]).await, cost(paths[2]).await];
     assert_eq!(few, many);
 }
+
+#[actix_web::test]
+async fn requests_for_projects() {
+    let world = World::new().await;
+    let path = "/api/v2.0/project-requests";
+    let wish = json!({"project_name": "wanted", "public": true, "storage_limit": 500, "reason": "to build",
+        "requester_id": 1});
+    assert_eq!(world.send("", "POST", path, wish.clone()).await.status, 401);
+    assert_eq!(world.send("ana", "POST", path, wish.clone()).await.status, 412, "switched off at first");
+    let switched = json!({"project_request_enabled": true, "project_creation_restriction": "adminonly"});
+    assert_eq!(world.send("admin", "PUT", "/api/v2.0/configurations", switched).await.status, 200);
+    let created = world.send("ana", "POST", "/api/v2.0/projects", json!({"project_name": "wanted"})).await;
+    assert_eq!(created.status, 403);
+
+    let asked = world.send("ana", "POST", path, wish.clone()).await;
+    assert_eq!((asked.status, asked.body.as_str()), (201, ""));
+    let one = asked.header("location").unwrap().to_owned();
+    assert_eq!(world.send("ana", "POST", path, wish.clone()).await.status, 409, "asked twice");
+    assert_eq!(world.send("ben", "POST", path, wish).await.status, 201, "another wants the same");
+    for bad in [json!({}), json!({"project_name": "Bad"}), json!({"project_name": "a", "storage_limit": 0})] {
+        assert_eq!(world.send("ana", "POST", path, bad.clone()).await.status, 400, "{bad}");
+    }
+
+    let seen = async |user: &str| world.get(user, path).await.json().as_array().unwrap().len();
+    assert_eq!((seen("ana").await, seen("ben").await, seen("admin").await), (1, 1, 2));
+    let unknown = format!("{path}/4711");
+    for (user, target, status) in [
+        ("", &one, 401),
+        ("", &unknown, 401),
+        ("ben", &one, 403),
+        ("ben", &unknown, 403),
+        ("ana", &one, 200),
+        ("admin", &one, 200),
+        ("admin", &unknown, 404),
+    ] {
+        assert_eq!(world.get(user, target).await.status, status, "{user} {target}");
+    }
+    let decide = async |user: &str, path: &str, decision: &str| {
+        world.send(user, "PUT", path, json!({"decision": decision, "reason": "as discussed"})).await.status
+    };
+    assert_eq!(decide("", &one, "approve").await, 401);
+    assert_eq!(decide("ana", &one, "approve").await, 403, "nobody approves their own");
+    assert_eq!(decide("ana", &unknown, "approve").await, 403);
+    assert_eq!(decide("admin", &unknown, "approve").await, 404);
+    assert_eq!(decide("admin", &one, "perhaps").await, 400);
+    assert_eq!(decide("admin", &one, "approve").await, 200);
+    assert_eq!(decide("admin", &one, "refuse").await, 409);
+
+    let decided = world.get("ana", &one).await.json();
+    assert_eq!((&decided["status"], &decided["decided_by"]), (&json!("approved"), &json!("admin")));
+    let project = world.get("ana", "/api/v2.0/projects/wanted").await.json();
+    assert_eq!((&project["project_id"], &project["owner_name"]), (&decided["project_id"], &json!("ana")));
+    assert_eq!(project["current_user_role_id"], 1);
+    let summary = world.get("ana", "/api/v2.0/projects/wanted/summary").await.json();
+    assert_eq!(summary["quota"]["hard"]["storage"], 500);
+
+    let other = world.get("admin", &format!("{path}?q=status%3Dpending")).await.json();
+    let other = format!("{path}/{}", other[0]["id"]);
+    assert_eq!(decide("admin", &other, "approve").await, 409, "the name is taken");
+    assert_eq!(world.get("ben", &other).await.json()["status"], "pending");
+    assert_eq!(decide("admin", &other, "refuse").await, 200);
+    let refused = world.get("ben", &other).await.json();
+    assert_eq!(
+        (&refused["status"], &refused["decision_reason"]),
+        (&json!("refused"), &json!("as discussed"))
+    );
+    let trail = "select count(*) from audit.entries where outcome = 'done'
+                 and action in ('project_request_create', 'project_request_approve', 'project_request_refuse',
+                                'project_create')";
+    assert_eq!(world.number(trail).await, 5);
+}
