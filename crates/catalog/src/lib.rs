@@ -30,6 +30,7 @@ mod pulls;
 mod push;
 mod recount;
 mod referrers;
+mod removal;
 mod repositories;
 mod sort_key;
 mod store;
@@ -52,6 +53,7 @@ pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
 pub use referrers::{Referrer, Referrers};
+pub use removal::{Removals, RemoveProject};
 pub use repositories::{Repositories, Repository};
 pub use store::{record_store_roots, store_record};
 pub use tags::{Tag, Tags};
@@ -97,11 +99,13 @@ pub struct Catalog {
     pub history: TagHistory,
     pub pulls: PullCounter,
     pub recounts: Recounts,
+    pub removals: Removals,
 }
 
 impl Catalog {
     /// Wires the handles; does no IO.
     pub fn new(database: Database, store: BlobStore, tenancy: Tenancy, config: Config) -> Self {
+        let repositories = Repositories::new(database.clone(), tenancy.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
@@ -110,7 +114,8 @@ impl Catalog {
             tags: Tags::new(database.clone()),
             referrers: Referrers::new(database.clone()),
             recounts: Recounts::new(database.clone()),
-            repositories: Repositories::new(database.clone(), tenancy.clone()),
+            removals: Removals::new(database.clone(), tenancy.clone(), repositories.clone()),
+            repositories,
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
             additions: Additions::new(database.clone(), store),

@@ -155,11 +155,14 @@ impl From<tenancy::Error> for Failure {
             Error::ProjectUnknown(_)
             | Error::ProjectGone
             | Error::QuotaUnknown(_)
+            | Error::RequestUnknown(_)
             | Error::MetadataUnknown(_)
             | Error::MemberUnknown(_)
             | Error::UserUnknown(_)
             | Error::RobotUnknown(_) => Self::not_found(err.to_string()),
-            Error::NameTaken(_)
+            Error::RequestDecided(_)
+            | Error::RequestPending(_)
+            | Error::NameTaken(_)
             | Error::MetadataExists(_)
             | Error::MemberExists(_)
             | Error::RobotExists(_) => Self::conflict(err.to_string()),

@@ -27,6 +27,7 @@ mod projects;
 mod q;
 mod quotas;
 mod repositories;
+mod requests;
 mod robots;
 mod routes;
 mod tags;

@@ -13,10 +13,9 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, artifacts, configurations, groups, immutable, members, meta, metadata, overview, projects, quotas,
-    repositories, robots, tags, tokens, users,
+    State, additions, artifacts, configurations, groups, immutable, labels, members, meta, metadata, overview,
+    projects, quotas, repositories, requests, robots, tags, tokens, users,
 };
-use crate::{additions, labels};
 
 /// One operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +125,10 @@ routes! {
     "UpdateRobot" "PUT" "/api/v2.0/robots/{robot_id}" Checked robots::update;
     "RefreshSec" "PATCH" "/api/v2.0/robots/{robot_id}" Checked robots::rekey;
     "DeleteRobot" "DELETE" "/api/v2.0/robots/{robot_id}" Checked robots::delete;
+    "listProjectRequests" "GET" "/api/v2.0/project-requests" Checked requests::list;
+    "createProjectRequest" "POST" "/api/v2.0/project-requests" Checked requests::create;
+    "getProjectRequest" "GET" "/api/v2.0/project-requests/{id}" Checked requests::get;
+    "decideProjectRequest" "PUT" "/api/v2.0/project-requests/{id}" Checked requests::decide;
     "listQuotas" "GET" "/api/v2.0/quotas" Checked quotas::list;
     "getQuota" "GET" "/api/v2.0/quotas/{id}" Checked quotas::get;
     "updateQuota" "PUT" "/api/v2.0/quotas/{id}" Checked quotas::update;

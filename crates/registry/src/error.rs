@@ -204,6 +204,9 @@ impl From<tenancy::Error> for Error {
             | E::NotEmpty
             | E::QuotaUnknown(_)
             | E::SettingFixed(_)
+            | E::RequestUnknown(_)
+            | E::RequestDecided(_)
+            | E::RequestPending(_)
             | E::MetadataUnknown(_)
             | E::MetadataExists(_)
             | E::MemberUnknown(_)

@@ -95,6 +95,7 @@ const KEYS: &[(&str, Rule, Change)] = &[
     ("oidc_verify_cert", Flag(true), Free),
     ("primary_auth_mode", Flag(false), Later),
     ("project_creation_restriction", Choice("everyone", &["everyone", "adminonly"]), Free),
+    ("project_request_enabled", Flag(false), Free),
     ("quota_per_project_enable", Flag(true), Later),
     ("read_only", Flag(false), Free),
     ("robot_name_prefix", Text("robot$"), Later),

@@ -59,6 +59,12 @@ pub enum Error {
     /// The start-up configuration says otherwise.
     #[error("{0} is set in the configuration file or the environment and cannot be changed here")]
     SettingFixed(&'static str),
+    #[error("project request {0} not found")]
+    RequestUnknown(i64),
+    #[error("project request {0} is decided already")]
+    RequestDecided(i64),
+    #[error("a request of yours for the project {0} is not decided yet")]
+    RequestPending(String),
     #[error("quota {0} not found")]
     QuotaUnknown(i64),
     #[error("the system is in read-only mode")]

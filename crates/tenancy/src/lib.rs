@@ -23,6 +23,7 @@ mod permit;
 mod projects;
 mod quotas;
 mod reach;
+mod requests;
 mod robots;
 pub mod roles;
 mod rules;
@@ -59,6 +60,7 @@ pub use permit::{
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use reach::{Owner, Reach};
+pub use requests::{Decision, NewProjectRequest, ProjectRequest};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings};

@@ -10,7 +10,7 @@
 use std::marker::PhantomData;
 
 use audit::{Actor, Entry, Object, Outcome};
-use identity::Caller;
+use identity::{Caller, Origin, Principal};
 use oci::ProjectName;
 
 use crate::access_tokens::Leaves;
@@ -184,7 +184,29 @@ impl<A> Permit<A> {
     }
 }
 
+impl Permit<DeleteProject> {
+    /// Who may delete a project may delete what is in it.
+    pub fn content(&self) -> Permit<DeleteRepository> {
+        Permit {
+            project: self.project,
+            name: self.name.clone(),
+            caller: self.caller.clone(),
+            rights: self.rights.clone(),
+            _action: PhantomData,
+        }
+    }
+}
+
 impl Tenancy {
+    /// The account that asked for something earlier, as it is now: for jobs, which act as whoever asked for them.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when it may not act any more.
+    pub async fn caller_now(&self, asked: &Principal, origin: Origin) -> Result<Caller, Error> {
+        let now = self.identity.active(asked).await?.ok_or(Error::Unauthenticated)?;
+        Ok(Caller::new(now, origin))
+    }
+
     /// Decides whether the caller may do `A` in the project. A refusal of somebody who is signed in is
     /// recorded in the audit trail.
     ///

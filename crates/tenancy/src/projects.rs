@@ -466,7 +466,7 @@ pub(crate) fn projects() -> Select {
 }
 
 /// The rows of a new project; nothing when the name is taken.
-async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     name: &ProjectName,
     owner: i64,

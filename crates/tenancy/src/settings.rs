@@ -49,6 +49,8 @@ pub struct Settings {
     pub banner_message: String,
     /// Events of projects are sent to their webhooks.
     pub notification_enable: bool,
+    /// People may ask for projects.
+    pub project_requests: bool,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             read_only: false,
             banner_message: String::new(),
             notification_enable: true,
+            project_requests: false,
         }
     }
 }
@@ -120,6 +123,7 @@ impl Settings {
             "project_creation_restriction" => fit(key, value, &mut self.project_creation_restriction),
             "storage_per_project" => fit(key, value, &mut self.storage_per_project),
             "read_only" => fit(key, value, &mut self.read_only),
+            "project_request_enabled" => fit(key, value, &mut self.project_requests),
             "notification_enable" => fit(key, value, &mut self.notification_enable),
             "banner_message" => fit(key, value, &mut self.banner_message),
             // A newer release knows more keys.
@@ -159,6 +163,7 @@ mod tests {
             read_only: false,
             banner_message: "hello".to_owned(),
             notification_enable: true,
+            project_requests: false,
         };
         assert_eq!(settings, expected);
     }

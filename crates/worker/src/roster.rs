@@ -3,7 +3,7 @@
 //! The history of finished jobs is purged by every runner itself. Counters and buffered trail entries are not
 //! jobs: they live in the memory of a process and are written by its own tasks.
 
-use catalog::{Catalog, Expire, Recount};
+use catalog::{Catalog, Expire, Recount, RemoveProject};
 use identity::keys::Rotate;
 use identity::{Identity, Purge};
 use queue::{CronInvalid, JobError, Runner};
@@ -59,6 +59,13 @@ pub(crate) fn register(
         }
     });
     runner.schedule("tell_quota_warnings", "45 * * * * *", TellQuotaWarnings {})?;
+
+    // Projects that are deleted with everything in them.
+    let removals = catalog.removals.clone();
+    runner.handle(move |job: RemoveProject, context| {
+        let removals = removals.clone();
+        async move { removals.run(job, context).await }
+    });
 
     // What quotas say is used, against what is there.
     let recounts = catalog.recounts.clone();

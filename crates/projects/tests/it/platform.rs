@@ -1,5 +1,7 @@
 //! Metadata, quotas, configuration and what else describes projects and the installation.
 
+use catalog::RemoveProject;
+use queue::{JobContext, JobError};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -273,4 +275,142 @@ async fn constant_numbers_of_statements() {
     world.projects((1..15).map(|number| format!("p{number}"))).await;
     let many = [cost(paths[0]).await, cost(paths[1]).await, cost(paths[2]).await];
     assert_eq!(few, many);
+}
+
+#[actix_web::test]
+async fn requests_for_projects() {
+    let world = World::new().await;
+    let path = "/api/v2.0/project-requests";
+    let wish = json!({"project_name": "wanted", "public": true, "storage_limit": 500, "reason": "to build",
+        "requester_id": 1});
+    assert_eq!(world.send("", "POST", path, wish.clone()).await.status, 401);
+    assert_eq!(world.send("ana", "POST", path, wish.clone()).await.status, 412, "switched off at first");
+    let switched = json!({"project_request_enabled": true, "project_creation_restriction": "adminonly"});
+    assert_eq!(world.send("admin", "PUT", "/api/v2.0/configurations", switched).await.status, 200);
+    let created = world.send("ana", "POST", "/api/v2.0/projects", json!({"project_name": "wanted"})).await;
+    assert_eq!(created.status, 403);
+
+    let asked = world.send("ana", "POST", path, wish.clone()).await;
+    assert_eq!((asked.status, asked.body.as_str()), (201, ""));
+    let one = asked.header("location").unwrap().to_owned();
+    assert_eq!(world.send("ana", "POST", path, wish.clone()).await.status, 409, "asked twice");
+    assert_eq!(world.send("ben", "POST", path, wish).await.status, 201, "another wants the same");
+    for bad in [json!({}), json!({"project_name": "Bad"}), json!({"project_name": "a", "storage_limit": 0})] {
+        assert_eq!(world.send("ana", "POST", path, bad.clone()).await.status, 400, "{bad}");
+    }
+
+    let seen = async |user: &str| world.get(user, path).await.json().as_array().unwrap().len();
+    assert_eq!((seen("ana").await, seen("ben").await, seen("admin").await), (1, 1, 2));
+    let unknown = format!("{path}/4711");
+    for (user, target, status) in [
+        ("", &one, 401),
+        ("", &unknown, 401),
+        ("ben", &one, 403),
+        ("ben", &unknown, 403),
+        ("ana", &one, 200),
+        ("admin", &one, 200),
+        ("admin", &unknown, 404),
+    ] {
+        assert_eq!(world.get(user, target).await.status, status, "{user} {target}");
+    }
+    let decide = async |user: &str, path: &str, decision: &str| {
+        world.send(user, "PUT", path, json!({"decision": decision, "reason": "as discussed"})).await.status
+    };
+    assert_eq!(decide("", &one, "approve").await, 401);
+    assert_eq!(decide("ana", &one, "approve").await, 403, "nobody approves their own");
+    assert_eq!(decide("ana", &unknown, "approve").await, 403);
+    assert_eq!(decide("admin", &unknown, "approve").await, 404);
+    assert_eq!(decide("admin", &one, "perhaps").await, 400);
+    assert_eq!(decide("admin", &one, "approve").await, 200);
+    assert_eq!(decide("admin", &one, "refuse").await, 409);
+
+    let decided = world.get("ana", &one).await.json();
+    assert_eq!((&decided["status"], &decided["decided_by"]), (&json!("approved"), &json!("admin")));
+    let project = world.get("ana", "/api/v2.0/projects/wanted").await.json();
+    assert_eq!((&project["project_id"], &project["owner_name"]), (&decided["project_id"], &json!("ana")));
+    assert_eq!(project["current_user_role_id"], 1);
+    let summary = world.get("ana", "/api/v2.0/projects/wanted/summary").await.json();
+    assert_eq!(summary["quota"]["hard"]["storage"], 500);
+
+    let other = world.get("admin", &format!("{path}?q=status%3Dpending")).await.json();
+    let other = format!("{path}/{}", other[0]["id"]);
+    assert_eq!(decide("admin", &other, "approve").await, 409, "the name is taken");
+    assert_eq!(world.get("ben", &other).await.json()["status"], "pending");
+    assert_eq!(decide("admin", &other, "refuse").await, 200);
+    let refused = world.get("ben", &other).await.json();
+    assert_eq!(
+        (&refused["status"], &refused["decision_reason"]),
+        (&json!("refused"), &json!("as discussed"))
+    );
+    let trail = "select count(*) from audit.entries where outcome = 'done'
+                 and action in ('project_request_create', 'project_request_approve', 'project_request_refuse',
+                                'project_create')";
+    assert_eq!(world.number(trail).await, 5);
+}
+
+/// The payload of the last job that removes a project.
+async fn removal(world: &World) -> RemoveProject {
+    let payload: Value = sqlx::query_scalar(
+        "select payload from queue.jobs where kind = 'catalog.remove_project' order by id desc limit 1",
+    )
+    .fetch_one(world.database.owner())
+    .await
+    .unwrap();
+    serde_json::from_value(payload).unwrap()
+}
+
+#[actix_web::test]
+async fn a_project_deleted_with_everything_in_it() {
+    let world = World::new().await;
+    let id = world.project("ana", "full", false).await;
+    let other = world.project("ben", "other", false).await;
+    for number in 0..25 {
+        world.image(id, &format!("full/app{number}"), "v1", format!("layer {number}").as_bytes()).await;
+    }
+    world.image(other, "other/app", "v1", b"layer 1").await;
+    let path = format!("/api/v2.0/projects/{id}");
+    let force = format!("{path}?force=true");
+    let remove = async |path: &str, user: &str| world.send(user, "DELETE", path, Value::Null).await;
+    assert_eq!(remove(&force, "").await.status, 401);
+    assert_eq!(remove(&force, "ben").await.status, 403);
+    assert_eq!(remove(&format!("{path}?force=perhaps"), "ana").await.status, 422);
+    assert_eq!(remove(&format!("{path}?force=false"), "ana").await.status, 412);
+
+    let rule = json!({"tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "v*"}],
+        "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "app7"}]}});
+    let made = world.send("ana", "POST", &format!("{path}/immutabletagrules"), rule).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let refused = remove(&force, "ana").await;
+    assert_eq!((refused.status, refused.code().as_str()), (412, "PRECONDITION"), "{}", refused.body);
+    let rule = made.header("location").unwrap();
+    assert_eq!(remove(rule, "ana").await.status, 200);
+
+    let asked = remove(&force, "ana").await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    assert!(asked.json()["job_id"].as_str().unwrap().parse::<i64>().unwrap() > 0);
+
+    // Whoever asked has lost the right: nothing more goes.
+    let demote = "update tenancy.members set role = 2 where entity_id = (select id from identity.users where username = 'ana')";
+    let promote = "update tenancy.members set role = 1 where entity_id = (select id from identity.users where username = 'ana')";
+    let count = "select count(*) from catalog.repositories where deleted_at is null";
+    sqlx::query(demote).execute(world.database.owner()).await.unwrap();
+    let removals = &world.catalog.removals;
+    let ended = removals.run(removal(&world).await, JobContext::detached()).await;
+    assert!(matches!(ended, Err(JobError::Fail(_))), "{ended:?}");
+    assert_eq!(world.number(count).await, 26);
+
+    sqlx::query(promote).execute(world.database.owner()).await.unwrap();
+    removals.run(removal(&world).await, JobContext::detached()).await.unwrap();
+    assert_eq!(world.number(count).await, 1, "another project is not touched");
+    assert_eq!((world.get("ana", &path).await.status, world.get("admin", &path).await.status), (403, 404));
+    let left = "select count(*) from catalog.project_blobs b join tenancy.projects p on p.id = b.project_id
+                where p.deleted_at is not null and (b.charged or b.links > 0 or b.refs > 0)";
+    assert_eq!(world.number(left).await, 0);
+    assert_eq!(world.number("select count(*) from tenancy.quotas where used_bytes < 0").await, 0);
+    let by_ana = "select count(*) from audit.entries where actor_name = 'ana' and outcome = 'done'
+                  and action in ('repository_delete', 'project_delete_start', 'project_delete')";
+    assert_eq!(world.number(by_ana).await, 27);
+    // A second run of the same job, as after a crash, has nothing to do.
+    removals.run(removal(&world).await, JobContext::detached()).await.unwrap();
+    world.project("ben", "full", false).await;
 }

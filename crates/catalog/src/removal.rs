@@ -1,0 +1,170 @@
+//! A project deleted with everything in it, as a job: its repositories one by one, then the project itself.
+//!
+//! The job acts as the account that asked for it, and asks for permission again before every batch: whoever loses
+//! the right meanwhile stops it. Every repository goes in a transaction of its own, so that a job which is
+//! interrupted goes on where it was.
+//!
+//! Invariant: an immutable tag is never deleted. One that is there refuses the request; one that became immutable
+//! later ends the job.
+
+use audit::{Entry, Object, Outcome};
+use database::Database;
+use identity::{Caller, Origin, Principal, Robot, RobotId, User, UserId};
+use oci::RepositoryName;
+use queue::{JobContext, JobError};
+use serde::{Deserialize, Serialize};
+use tenancy::{DeleteProject, Permit, ProjectRef, Tenancy};
+
+use crate::{Error, Repositories};
+
+/// Repositories between two looks at whether the caller still may.
+const BATCH: i64 = 20;
+
+/// The job that deletes a project with everything in it. Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveProject {
+    project: i64,
+    /// The account is a robot, otherwise a person.
+    robot: bool,
+    account: i64,
+    /// Id of the request that asked for it, for the trail.
+    request_id: String,
+}
+
+impl queue::Job for RemoveProject {
+    const KIND: &'static str = "catalog.remove_project";
+}
+
+/// Deletes projects with their content. Clone freely.
+#[derive(Clone)]
+pub struct Removals {
+    database: Database,
+    tenancy: Tenancy,
+    repositories: Repositories,
+}
+
+impl Removals {
+    pub(crate) fn new(database: Database, tenancy: Tenancy, repositories: Repositories) -> Self {
+        Self { database, tenancy, repositories }
+    }
+
+    /// Asks for a project to be deleted with everything in it, and returns the id of the job.
+    ///
+    /// # Errors
+    /// The refusal of an immutable tag when the project has one; `ProjectGone`.
+    pub async fn start(&self, permit: &Permit<DeleteProject>) -> Result<i64, Error> {
+        let caller = &permit.caller;
+        let (robot, account) = match &caller.principal {
+            Principal::User(user) => (false, user.id.0),
+            Principal::Robot(robot) => (true, robot.id.0),
+            Principal::Anonymous => return Err(tenancy::Error::Unauthenticated.into()),
+        };
+        let mut tx = self.database.begin().await?;
+        self.tenancy.project_lock(&mut tx, permit.project).await?;
+        sqlx::query!(
+            "select catalog.refuse_immutable_repository($1, r.id) from catalog.repositories r
+             where r.project_id = $1 and r.deleted_at is null
+               and exists (select 1 from catalog.immutable_rules i where i.project_id = $1 and not i.disabled)",
+            permit.project.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        let job = RemoveProject {
+            project: permit.project.0,
+            robot,
+            account,
+            request_id: caller.origin.request_id.clone(),
+        };
+        let id = queue::submit(&mut tx, &job, caller.actor().name).await?;
+        let id = id.ok_or_else(|| Error::Refused("the project is being deleted already".to_owned()))?;
+        let entry = Entry {
+            actor: caller.actor(),
+            action: "project_delete_start",
+            object: Object { kind: "project", id: permit.project.to_string(), name: permit.name.as_str() },
+            project: Some(permit.project.0),
+            outcome: Outcome::Done,
+            origin: &caller.origin,
+            changed: &[],
+        };
+        audit::append(&mut tx, &entry).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// The job: deletes the content in batches, then the project.
+    pub async fn run(&self, job: RemoveProject, context: JobContext) -> Result<(), JobError> {
+        use tenancy::Error as Refusal;
+        let mut done = 0;
+        while !context.cancelled() {
+            match self.batch(&job).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(removed)) => {
+                    done += removed;
+                    context.progress("repositories", done, 0).await?;
+                }
+                // Trying again would not change these.
+                Err(
+                    err @ (Error::TagImmutable { .. }
+                    | Error::Tenancy(Refusal::Unauthenticated | Refusal::Hidden)),
+                ) => return Err(JobError::fail(err)),
+                Err(err) => return Err(JobError::retry(err)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes some repositories and tells how many; nothing when the project is gone.
+    async fn batch(&self, job: &RemoveProject) -> Result<Option<i64>, Error> {
+        let names = sqlx::query_scalar!(
+            r#"select array(select r.path from catalog.repositories r
+                            where r.project_id = p.id and r.deleted_at is null
+                              and r.last_published_at is not null
+                            order by r.id limit $2) as "paths!"
+               from tenancy.projects p where p.id = $1 and p.deleted_at is null"#,
+            job.project,
+            BATCH
+        )
+        .fetch_optional(self.database.pool())
+        .await?;
+        let Some(names) = names else { return Ok(None) };
+        let caller = self.caller(job).await?;
+        let permit = self.tenancy.permit::<DeleteProject>(&caller, &ProjectRef::Id(job.project)).await?;
+        self.tenancy.require_writable().await?;
+        if names.is_empty() {
+            return match self.tenancy.project_delete(&permit).await {
+                Ok(()) | Err(tenancy::Error::ProjectGone) => Ok(None),
+                // Somebody pushed meanwhile.
+                Err(tenancy::Error::NotEmpty) => Ok(Some(0)),
+                Err(err) => Err(err.into()),
+            };
+        }
+        let content = permit.content();
+        let mut removed = 0;
+        for name in names {
+            let name: RepositoryName = name
+                .parse()
+                .map_err(|_| Error::Refused(format!("the stored name {name:?} is no repository's")))?;
+            match self.repositories.delete(&content, &name).await {
+                Ok(()) => removed += 1,
+                // Somebody else deleted it meanwhile.
+                Err(Error::RepositoryUnknown(_)) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(Some(removed))
+    }
+
+    /// The account that asked, as it is now.
+    async fn caller(&self, job: &RemoveProject) -> Result<Caller, Error> {
+        let asked = if job.robot {
+            let name = String::new();
+            Principal::Robot(Robot { id: RobotId(job.account), name, expires_at: None, epoch: 0 })
+        } else {
+            let name = String::new();
+            Principal::User(User { id: UserId(job.account), name, sysadmin: false, epoch: 0 })
+        };
+        let origin = Origin { request_id: job.request_id.clone(), method: "job", ..Origin::default() };
+        Ok(self.tenancy.caller_now(&asked, origin).await?)
+    }
+}
