@@ -11,6 +11,7 @@
 
 mod answer;
 mod artifacts;
+mod audit;
 mod configurations;
 mod context;
 mod error;

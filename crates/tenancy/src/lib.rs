@@ -24,11 +24,14 @@ mod robots;
 pub mod roles;
 mod rules;
 mod settings;
+mod trail;
 
 use database::Database;
 use identity::Identity;
 use serde::{Deserialize, Serialize};
 
+/// Acts as the trail lists them, for services.
+pub use audit::{Act, Selection as ActSelection, Verified};
 pub use configuration::Configured;
 /// The grammar of lists, for services: they name no mechanism crate themselves.
 pub use database::list;
@@ -41,8 +44,8 @@ pub use people::{
 };
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
-    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListMembers,
-    ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
+    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListLogs,
+    ListMembers, ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
     PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, ReadRobot, Rights,
     UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
@@ -56,6 +59,7 @@ pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings};
+pub use trail::Readable;
 
 /// The immutable id of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

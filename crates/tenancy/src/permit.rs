@@ -124,6 +124,7 @@ actions!(
     CreateArtifactLabel = ArtifactLabel Create "artifact_label_add",
     DeleteArtifactLabel = ArtifactLabel Delete "artifact_label_remove",
     ReadArtifactAddition = ArtifactAddition Read "artifact_addition_read",
+    ListLogs = Log List "log_list",
 );
 
 /// Everything a caller holds in one project.

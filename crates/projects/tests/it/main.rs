@@ -12,4 +12,5 @@ mod people;
 mod platform;
 mod support;
 mod tenants;
+mod trail;
 mod world;
