@@ -200,6 +200,7 @@ impl From<tenancy::Error> for Error {
             | E::NotAvailable(_)
             | E::CreationRestricted
             | E::LimitReached(_)
+            | E::TooManyCreations { .. }
             | E::NotEmpty
             | E::QuotaUnknown(_)
             | E::SettingFixed(_)

@@ -17,6 +17,8 @@ mod members;
 mod metadata;
 mod overview;
 mod people;
+#[cfg(test)]
+mod permissions_document;
 mod permit;
 mod projects;
 mod quotas;

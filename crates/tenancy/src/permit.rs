@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 use audit::{Actor, Entry, Object, Outcome};
 use identity::Caller;
-use oci::ProjectName;
+use oci::{ProjectName, RepositoryName};
 
 use crate::roles::{self, Action, Resource, RobotRights};
 use crate::{Error, ProjectId, Role, Tenancy};
@@ -280,6 +280,26 @@ impl Tenancy {
         }
         self.record_denied(caller, act, object, None).await?;
         Err(Error::Hidden)
+    }
+
+    /// Records that somebody who is known was refused something in a repository, or the list of all of them
+    /// (`None`). Costs the same whether or not the project exists.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn record_content_refusal(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<(), Error> {
+        let project = match repository {
+            Some(name) => self.rights(caller, &ProjectRef::from(&name.project())).await?,
+            None => None,
+        };
+        let name = repository.map_or("", RepositoryName::as_str);
+        let object = Object { kind: "repository", id: String::new(), name };
+        self.record_denied(caller, action, object, project.map(|(id, ..)| id)).await
     }
 
     /// An act that somebody who is signed in was refused.

@@ -183,6 +183,29 @@ async fn the_chain_is_verified_for_administrators() {
 }
 
 #[actix_web::test]
+async fn attempts_to_create_projects_are_limited_per_account() {
+    let world = World::new().await;
+    let create = async |user: &'static str| {
+        world.send(user, "POST", "/api/v2.0/projects", json!({"project_name": "library"})).await
+    };
+    world.project("admin", "library", false).await;
+    for _ in 0..60 {
+        assert_eq!(create("ana").await.status, 409);
+    }
+    let limited = create("ana").await;
+    assert_eq!((limited.status, limited.code().as_str()), (429, "TOO_MANY_REQUEST"));
+    let seconds: u64 = limited.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    assert_eq!(create("ben").await.status, 409, "another account");
+    assert_eq!(create("admin").await.status, 409, "who sees every project");
+    let denied =
+        world.get("admin", &format!("{EXTS}?q=operation=create,is_successful=false&page_size=100")).await;
+    let outcomes = listed(&denied, "outcome");
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "denied").count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "failed").count(), 62);
+}
+
+#[actix_web::test]
 async fn event_types_are_for_those_who_read_everything() {
     let world = World::new().await;
     let types = world.get("admin", "/api/v2.0/auditlog-exts/events").await.json();
