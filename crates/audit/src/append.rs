@@ -1,4 +1,5 @@
-//! Writing acts. One INSERT per call; no reading, no changing.
+//! Writing acts. One statement per call, which also puts them on the list of what is to be linked; no reading, no
+//! changing.
 //!
 //! The hash is finished by the database, because the time of a row is the database's: the encoding of all other
 //! columns comes with the statement, and eight bytes of time are put behind it.
@@ -14,11 +15,14 @@ use crate::entry::{Columns, Entry, OwnedEntry};
 pub async fn append(tx: &mut Tx, entry: &Entry<'_>) -> Result<(), database::Error> {
     let columns = Columns::of(entry);
     let inserted = sqlx::query!(
-        "insert into audit.entries
+        "with written as (
+           insert into audit.entries
              (actor_kind, actor_id, actor_name, action, object_kind, object_id, object_name, project_id,
               outcome, request_id, address, client, auth_method, changed, at, body_hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(),
-                 sha256($15::bytea || int8send((extract(epoch from now()) * 1000000)::bigint)))",
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(),
+                   sha256($15::bytea || int8send((extract(epoch from now()) * 1000000)::bigint)))
+           returning id)
+         insert into audit.pending (entry_id) select id from written",
         &*columns.actor_kind,
         columns.actor_id,
         &*columns.actor_name,
@@ -71,7 +75,8 @@ pub async fn append_many(tx: &mut Tx, entries: &[(f64, &OwnedEntry)]) -> Result<
     let changed: Vec<serde_json::Value> = rows.iter().map(|row| row.changed.clone().into()).collect();
     let encoded: Vec<Vec<u8>> = rows.iter().map(Columns::encode).collect();
     let inserted = sqlx::query!(
-        r#"insert into audit.entries
+        r#"with written as (
+         insert into audit.entries
              (actor_kind, actor_id, actor_name, action, object_kind, object_id, object_name, project_id,
               outcome, request_id, address, client, auth_method, changed, at, body_hash)
          select e.actor_kind, e.actor_id, e.actor_name, e.action, e.object_kind, e.object_id, e.object_name,
@@ -85,7 +90,9 @@ pub async fn append_many(tx: &mut Tx, entries: &[(f64, &OwnedEntry)]) -> Result<
               as e (actor_kind, actor_id, actor_name, action, object_kind, object_id, object_name, project_id,
                     outcome, request_id, address, client, auth_method, changed, encoded, age, position)
          cross join lateral (select clock_timestamp() - make_interval(secs => e.age) as at) t
-         order by e.position"#,
+         order by e.position
+         returning id)
+         insert into audit.pending (entry_id) select id from written"#,
         &text(|row| &row.actor_kind),
         &number(|row| row.actor_id) as &[Option<i64>],
         &text(|row| &row.actor_name),

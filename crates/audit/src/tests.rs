@@ -253,3 +253,57 @@ async fn one_act_that_is_refused_does_not_hold_up_the_others() {
     buffer.flush().await;
     assert_eq!(all(&database).await.len(), 2);
 }
+
+#[tokio::test]
+async fn acts_are_listed_within_the_extent_in_the_words_of_the_api() {
+    let database = database().await;
+    let origin = origin();
+    for (action, project) in [
+        ("artifact_push", Some(1)),
+        ("project_member_remove", Some(2)),
+        ("user_password_set", None),
+        ("login", None),
+    ] {
+        let mut act = entry(&origin, action, project);
+        if project.is_none() {
+            act.object.kind = "user";
+        }
+        append_alone(&database, &act).await.unwrap();
+    }
+    append_alone(&database, &Entry { outcome: Outcome::Denied, ..entry(&origin, "tag_delete", Some(1)) })
+        .await
+        .unwrap();
+    let trail = Trail::new((*database).clone());
+    let operations = async |extent: Extent, selection, terms: &[(&str, &str)]| {
+        let exact = |(key, value): &(&str, &str)| {
+            ((*key).to_owned(), database::list::Value::Exact((*value).to_owned()))
+        };
+        let query = database::list::Query { terms: terms.iter().map(exact).collect(), ..Default::default() };
+        let page = trail.page(&extent, selection, &query).await.unwrap();
+        assert_eq!(page.total, page.rows.len() as i64);
+        let older = trail.older(&extent, &query, None).await.unwrap();
+        if selection == Selection::Everything {
+            assert_eq!(older, page.rows);
+        }
+        page.rows.into_iter().map(|act| act.operation).collect::<Vec<_>>()
+    };
+    let all = ["delete", "login", "update", "delete", "create"];
+    assert_eq!(operations(Extent::All, Selection::Everything, &[]).await, all);
+    assert_eq!(operations(Extent::All, Selection::Content, &[]).await, ["delete", "create"]);
+    let one = || Extent::Projects(vec![1]);
+    assert_eq!(operations(one(), Selection::Everything, &[]).await, ["delete", "create"]);
+    assert_eq!(operations(one(), Selection::Content, &[]).await, ["create"]);
+    assert_eq!(operations(Extent::Projects(vec![]), Selection::Everything, &[]).await, [""; 0]);
+    // A filter narrows the extent and never widens it.
+    assert_eq!(operations(one(), Selection::Everything, &[("project_id", "2")]).await, [""; 0]);
+    for (key, value, expected) in [
+        ("operation", "login", &["login"][..]),
+        ("operation_result", "false", &["delete"]),
+        ("is_successful", "true", &["login", "update", "delete", "create"]),
+        ("operation_description", "create project library", &["create"]),
+        ("resource", "library", &all),
+        ("username", "ben", &[]),
+    ] {
+        assert_eq!(operations(Extent::All, Selection::Everything, &[(key, value)]).await, expected, "{key}");
+    }
+}

@@ -11,7 +11,7 @@ const LIMIT_MAX: i64 = 100;
 /// The trail, for reading.
 #[derive(Clone)]
 pub struct Trail {
-    database: Database,
+    pub(crate) database: Database,
 }
 
 /// Which rows a page is about. Everything that is `None` is not asked about.

@@ -162,7 +162,7 @@ impl Removals {
             Principal::Robot(Robot { id: RobotId(job.account), name, expires_at: None, epoch: 0 })
         } else {
             let name = String::new();
-            Principal::User(User { id: UserId(job.account), name, sysadmin: false, epoch: 0 })
+            Principal::User(User { id: UserId(job.account), name, sysadmin: false, epoch: 0, limits: None })
         };
         let origin = Origin { request_id: job.request_id.clone(), method: "job", ..Origin::default() };
         Ok(self.tenancy.caller_now(&asked, origin).await?)

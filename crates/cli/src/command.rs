@@ -3,6 +3,7 @@
 //! Data goes to standard output, messages to standard error. A secret is never an argument.
 
 mod admin;
+mod audit;
 mod config;
 mod keys;
 mod migrate;
@@ -26,7 +27,7 @@ Exit codes:
     1 failed                    8 database not reachable
     2 usage                     9 storage full or not usable
     3 configuration invalid   130 interrupted
-    4 not found
+    4 not found                10 the audit trail was changed
 
 Examples:
     hythe serve --data-dir ./data
@@ -66,6 +67,9 @@ enum Command {
     /// Manage the keys that sign registry tokens.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Check the audit trail for changes made behind the server's back.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Print the version.
     Version(version::Version),
 }
@@ -151,6 +155,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Config(command) => config::run(command),
         Command::Admin(command) => in_runtime(admin::run(command)),
         Command::Keys(command) => in_runtime(keys::run(command)),
+        Command::Audit(command) => in_runtime(audit::run(command)),
         Command::Version(version) => version::run(&version),
     }
 }

@@ -18,6 +18,8 @@ pub enum Exit {
     Conflict = 6,
     Unreachable = 8,
     Storage = 9,
+    /// The audit trail is not as it was written.
+    Tampered = 10,
     Interrupted = 130,
 }
 

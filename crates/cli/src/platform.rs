@@ -72,6 +72,8 @@ pub async fn start(
         process.background.spawn("administrator's password", watch);
     }
     if let Some(worker) = worker {
+        let linker = audit::Linker::new(domains.database.clone());
+        process.background.spawn("chain of the audit trail", linker.run(flush.clone()));
         process.background.spawn("worker", worker.run(process.shutdown.stopping()));
     }
     let mounts = assemble::mounts(roles, &domains, &settings);

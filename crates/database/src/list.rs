@@ -324,19 +324,9 @@ pub async fn page<T>(pool: &Pool, select: Select, columns: &Columns, query: &Que
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let mut select = select;
-    for (key, value) in &query.terms {
-        select.conditions.extend(conditions(columns, key, value)?);
-    }
-    let limit = if (1..=PAGE_SIZE_MAX).contains(&query.page_size) { query.page_size } else { PAGE_SIZE_MAX };
-    let offset = (query.page.max(1) - 1).saturating_mul(limit);
-
-    // Not kept as prepared statements: there are many combinations, and they would push out the hot ones.
-    let rows = rows_statement(&select, columns, &query.sort, limit, offset)
-        .build_query_as::<T>()
-        .persistent(false)
-        .fetch_all(pool)
-        .await?;
+    let select = narrowed(select, columns, query)?;
+    let (limit, offset) = window(query);
+    let rows = read(pool, &select, columns, query).await?;
     let read = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let total = if read < limit && (read > 0 || offset == 0) {
         offset + read
@@ -344,6 +334,41 @@ where
         count_statement(&select).build_query_scalar().persistent(false).fetch_one(pool).await?
     };
     Ok(Page { rows, total })
+}
+
+/// Reads one page and counts nothing: one statement. For readers that go through a whole list by its key.
+pub async fn rows<T>(pool: &Pool, select: Select, columns: &Columns, query: &Query) -> Result<Vec<T>, Error>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    read(pool, &narrowed(select, columns, query)?, columns, query).await
+}
+
+/// The select with what the client asked for.
+fn narrowed(mut select: Select, columns: &Columns, query: &Query) -> Result<Select, Error> {
+    for (key, value) in &query.terms {
+        select.conditions.extend(conditions(columns, key, value)?);
+    }
+    Ok(select)
+}
+
+/// Limit and offset.
+fn window(query: &Query) -> (i64, i64) {
+    let limit = if (1..=PAGE_SIZE_MAX).contains(&query.page_size) { query.page_size } else { PAGE_SIZE_MAX };
+    (limit, (query.page.max(1) - 1).saturating_mul(limit))
+}
+
+async fn read<T>(pool: &Pool, select: &Select, columns: &Columns, query: &Query) -> Result<Vec<T>, Error>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let (limit, offset) = window(query);
+    // Not kept as prepared statements: there are many combinations, and they would push out the hot ones.
+    Ok(rows_statement(select, columns, &query.sort, limit, offset)
+        .build_query_as::<T>()
+        .persistent(false)
+        .fetch_all(pool)
+        .await?)
 }
 
 fn rows_statement(

@@ -276,7 +276,7 @@ async fn differs(connection: &mut PgConnection, role: &str, exactly: bool) -> Re
             or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
                     cross join unnest(array['select', 'insert', 'update', 'delete']) needed
                     where n.nspname = any($3) and c.relkind in ('r', 'p', 'v')
-                      and case when n.nspname = 'audit' and c.relname = 'entries' and needed in ('update', 'delete')
+                      and case when n.nspname = 'audit' and needed in ('update', 'delete')
                           then $2 and has_table_privilege($1, c.oid, needed)
                           else not has_table_privilege($1, c.oid, needed) end)
             or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -315,7 +315,7 @@ begin
                        case when one = 'audit' then '' else ', update, delete' end, role);
         execute format('alter default privileges in schema %I grant usage, select on sequences to %I', one, role);
     end loop;
-    execute format('revoke update, delete, truncate on audit.entries from %I', role);
+    execute format('revoke update, delete, truncate on all tables in schema audit from %I', role);
     -- Readiness compares the version of the schema with that of the binary.
     execute format('grant select on _sqlx_migrations to %I', role);
 end $$";
@@ -507,9 +507,15 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(count, 1);
-        for statement in
-            ["update audit.entries set action = 'y'", "delete from audit.entries", "truncate audit.entries"]
-        {
+        for statement in [
+            "update audit.entries set action = 'y'",
+            "delete from audit.entries",
+            "truncate audit.entries",
+            "delete from audit.pending",
+            "update audit.links set hash = ''",
+            "delete from audit.links",
+            "delete from audit.checkpoints",
+        ] {
             let err = sqlx::query(statement).execute(database.pool()).await.unwrap_err();
             // insufficient_privilege: refused before the trigger had a say.
             assert_eq!(err.as_database_error().unwrap().code().as_deref(), Some("42501"), "{statement}");

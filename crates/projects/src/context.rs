@@ -4,7 +4,7 @@
 //! the same. Bodies are read only by handlers that want one, up to a limit.
 
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
 use identity::{Caller, Origin, Presented, Principal, TokenScope, UserId};
@@ -144,6 +144,14 @@ impl Context {
     /// The path as sent, without a trailing slash: what `Location` and `Link` build on.
     pub fn path(&self) -> &str {
         self.request.uri().path().trim_end_matches('/')
+    }
+
+    /// Whether the client asks for this media type by name.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let accept = self.request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let named =
+            |part: &str| part.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type);
+        accept.unwrap_or_default().split(',').any(named)
     }
 
     /// A boolean header, false when absent.

@@ -171,6 +171,9 @@ impl From<tenancy::Error> for Failure {
             Error::LimitReached(_) | Error::QuotaExceeded { .. } | Error::ReadOnly | Error::Escalation => {
                 Self::denied(err.to_string())
             }
+            Error::TooManyCreations { retry_after_seconds } => {
+                Self::throttled(&err.to_string(), *retry_after_seconds)
+            }
             Error::Identity(_) => match err {
                 // What accounts refuse has its own meaning, whoever asked them.
                 Error::Identity(cause) => cause.into(),

@@ -12,6 +12,7 @@
 mod additions;
 mod answer;
 mod artifacts;
+mod audit;
 mod configurations;
 mod context;
 mod error;

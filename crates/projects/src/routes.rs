@@ -13,8 +13,8 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, additions, artifacts, configurations, groups, immutable, labels, members, meta, metadata, overview,
-    projects, quotas, repositories, requests, robots, tags, tokens, users,
+    State, additions, artifacts, audit, configurations, groups, immutable, labels, members, meta, metadata,
+    overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
 };
 
 /// One operation of the API.
@@ -161,6 +161,12 @@ routes! {
     "deleteTag" "DELETE"
         "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags/{tag_name}"
         Checked tags::delete;
+    "listAuditLogs" "GET" "/api/v2.0/audit-logs" Checked audit::list_content;
+    "listAuditLogExts" "GET" "/api/v2.0/auditlog-exts" Checked audit::list;
+    "listAuditLogEventTypes" "GET" "/api/v2.0/auditlog-exts/events" Checked audit::events;
+    "getLogs" "GET" "/api/v2.0/projects/{project_name}/logs" Checked audit::list_content_of_project;
+    "getLogExts" "GET" "/api/v2.0/projects/{project_name}/auditlog-exts" Checked audit::list_of_project;
+    "verifyAudit" "GET" "/api/v2.0/audit/verify" Checked audit::verify;
 }
 
 /// Registers the table on the service's own scope, with its own answers for everything else below it.

@@ -45,6 +45,19 @@ impl Need<'_> {
         }
     }
 
+    /// The act that is refused, by the names of the audit trail, and what it was to be done to.
+    fn act(&self) -> Option<(&'static str, Option<&RepositoryName>)> {
+        match self {
+            Self::Identity => None,
+            Self::Catalog => Some(("catalog_read", None)),
+            Self::Repository(name, Action::Pull) => Some(("repository_pull", Some(name))),
+            Self::Repository(name, Action::Delete) => Some(("repository_delete", Some(name))),
+            Self::Repository(name, Action::Push) | Self::Mount(name, _) => {
+                Some(("repository_push", Some(name)))
+            }
+        }
+    }
+
     fn message(&self) -> String {
         match self {
             Self::Identity => "unauthorized".to_owned(),
@@ -163,7 +176,10 @@ impl<'a> Asker<'a> {
 
     pub async fn pull(&self, name: &RepositoryName) -> Result<Pull, Error> {
         let access = self.access(name).await?;
-        Pull::from_access(&self.caller, &access, name).ok_or_else(|| self.refused(name, Action::Pull))
+        match Pull::from_access(&self.caller, &access, name) {
+            Some(pull) => Ok(pull),
+            None => Err(self.refuse(Need::Repository(name, Action::Pull)).await),
+        }
     }
 
     pub async fn push(&self, name: &RepositoryName) -> Result<Push, Error> {
@@ -173,15 +189,18 @@ impl<'a> Asker<'a> {
     /// The right to push, with the challenge of what the whole request needs.
     pub async fn push_for(&self, name: &RepositoryName, need: Need<'_>) -> Result<Push, Error> {
         let access = self.access(name).await?;
-        let push = Push::from_access(&self.caller, &access, name).ok_or_else(|| self.refuse(need))?;
+        let Some(push) = Push::from_access(&self.caller, &access, name) else {
+            return Err(self.refuse(need).await);
+        };
         self.require_writable().await?;
         Ok(push)
     }
 
     pub async fn delete(&self, name: &RepositoryName) -> Result<Delete, Error> {
         let access = self.access(name).await?;
-        let delete = Delete::from_access(&self.caller, &access, name)
-            .ok_or_else(|| self.refused(name, Action::Delete))?;
+        let Some(delete) = Delete::from_access(&self.caller, &access, name) else {
+            return Err(self.refuse(Need::Repository(name, Action::Delete)).await);
+        };
         self.require_writable().await?;
         Ok(delete)
     }
@@ -231,7 +250,7 @@ impl<'a> Asker<'a> {
             Grant::Token(access) => access.iter().any(Access::allows_catalog),
             Grant::Direct => self.state.tenancy.may_list_catalog(&self.caller.principal).await?,
         };
-        if granted { Ok(()) } else { Err(self.refuse(Need::Catalog)) }
+        if granted { Ok(()) } else { Err(self.refuse(Need::Catalog).await) }
     }
 
     async fn access(&self, name: &RepositoryName) -> Result<Vec<Access>, Error> {
@@ -241,11 +260,16 @@ impl<'a> Asker<'a> {
         }
     }
 
-    fn refused(&self, name: &RepositoryName, action: Action) -> Error {
-        self.refuse(Need::Repository(name, action))
-    }
-
-    fn refuse(&self, need: Need<'_>) -> Error {
+    /// The challenge of a refusal. That of somebody who is known is an act for the audit trail; a bare challenge
+    /// is none.
+    async fn refuse(&self, need: Need<'_>) -> Error {
+        if !self.caller.is_anonymous()
+            && let Some((action, repository)) = need.act()
+            && let Err(err) =
+                self.state.tenancy.record_content_refusal(&self.caller, action, repository).await
+        {
+            return err.into();
+        }
         let error = matches!(self.grant, Grant::Token(_)).then_some("insufficient_scope");
         refusal(self.state, self.request, need, error)
     }

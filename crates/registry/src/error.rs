@@ -201,6 +201,7 @@ impl From<tenancy::Error> for Error {
             | E::NotAvailable(_)
             | E::CreationRestricted
             | E::LimitReached(_)
+            | E::TooManyCreations { .. }
             | E::NotEmpty
             | E::QuotaUnknown(_)
             | E::SettingFixed(_)

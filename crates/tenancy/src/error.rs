@@ -31,6 +31,8 @@ pub enum Error {
     CreationRestricted,
     #[error("{0}")]
     LimitReached(String),
+    #[error("too many attempts to create projects, try again in {retry_after_seconds} seconds")]
+    TooManyCreations { retry_after_seconds: u64 },
     #[error("the project contains repositories, can not be deleted")]
     NotEmpty,
     #[error("the project has no metadata {0:?}")]

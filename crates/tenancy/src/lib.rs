@@ -19,6 +19,8 @@ mod members;
 mod metadata;
 mod overview;
 mod people;
+#[cfg(test)]
+mod permissions_document;
 mod permit;
 mod projects;
 mod quotas;
@@ -28,12 +30,15 @@ mod robots;
 pub mod roles;
 mod rules;
 mod settings;
+mod trail;
 
 use database::Database;
 use identity::Identity;
 use serde::{Deserialize, Serialize};
 
 pub use access_tokens::{ShownToken, TokenInput, TokensPermit};
+/// Acts as the trail lists them, for services.
+pub use audit::{Act, Selection as ActSelection, Verified};
 pub use configuration::Configured;
 /// The grammar of lists, for services: they name no mechanism crate themselves.
 pub use database::list;
@@ -47,8 +52,8 @@ pub use people::{
 };
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
-    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListMembers,
-    ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
+    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListLogs,
+    ListMembers, ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
     PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, ReadRobot, Rights,
     UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
 };
@@ -64,6 +69,7 @@ pub use requests::{Decision, NewProjectRequest, ProjectRequest};
 pub use robots::{Robot, RobotInput, RobotLevel, RobotPermission, RobotPermit};
 pub use roles::Role;
 pub use settings::{CreationRestriction, Settings};
+pub use trail::Readable;
 
 /// The immutable id of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 use audit::{Actor, Entry, Object, Outcome};
 use identity::{Caller, Origin, Principal};
-use oci::ProjectName;
+use oci::{ProjectName, RepositoryName};
 
 use crate::access_tokens::Leaves;
 use crate::roles::{self, Action, Resource, RobotRights};
@@ -125,6 +125,7 @@ actions!(
     CreateArtifactLabel = ArtifactLabel Create "artifact_label_add",
     DeleteArtifactLabel = ArtifactLabel Delete "artifact_label_remove",
     ReadArtifactAddition = ArtifactAddition Read "artifact_addition_read",
+    ListLogs = Log List "log_list",
 );
 
 /// Everything a caller holds in one project.
@@ -321,6 +322,26 @@ impl Tenancy {
         }
         self.record_denied(caller, act, object, None).await?;
         Err(Error::Hidden)
+    }
+
+    /// Records that somebody who is known was refused something in a repository, or the list of all of them
+    /// (`None`). Costs the same whether or not the project exists.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn record_content_refusal(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<(), Error> {
+        let project = match repository {
+            Some(name) => self.rights(caller, &ProjectRef::from(&name.project())).await?,
+            None => None,
+        };
+        let name = repository.map_or("", RepositoryName::as_str);
+        let object = Object { kind: "repository", id: String::new(), name };
+        self.record_denied(caller, action, object, project.map(|(id, ..)| id)).await
     }
 
     /// An act that somebody who is signed in was refused.

@@ -98,11 +98,15 @@ const ROW: &str = "p.id, p.name::text as name, p.owner_id, coalesce(u.username, 
 const FROM: &str =
     "tenancy.projects p left join identity.users u on u.id = p.owner_id and u.deleted_at is null";
 
+/// Attempts of one account to create projects, successful or not.
+const CREATIONS_PER_MINUTE: i32 = 60;
+
 impl Tenancy {
     /// Creates a project; its creator becomes its owner and its administrator.
     ///
     /// # Errors
-    /// `Unauthenticated`, `CreationRestricted`, `Invalid`, `NotAvailable`, `LimitReached`, `NameTaken`.
+    /// `Unauthenticated`, `CreationRestricted`, `TooManyCreations`, `Invalid`, `NotAvailable`, `LimitReached`,
+    /// `NameTaken`.
     pub async fn project_create(&self, caller: &Caller, new: NewProject) -> Result<ProjectId, Error> {
         let settings = self.settings().await?;
         let owner = match &caller.principal {
@@ -128,6 +132,8 @@ impl Tenancy {
                 return Err(Error::CreationRestricted);
             }
         };
+        // The one operation that can tell of a project that is hidden: nobody may ask it about many names.
+        self.count_creation(caller).await?;
         let name = checked_name(&new.name)?;
         let metadata = checked_metadata(&new.metadata)?;
         let hard_bytes = match new.storage_limit.filter(|_| caller.is_sysadmin()) {
@@ -443,6 +449,30 @@ impl Tenancy {
             "one account can own at most {} projects",
             self.config.projects_per_account_max
         )))
+    }
+
+    /// Counts one attempt of the caller. System administrators see every project, so theirs tell them nothing.
+    async fn count_creation(&self, caller: &Caller) -> Result<(), Error> {
+        let actor = caller.actor();
+        let Some(id) = actor.id.filter(|_| !caller.is_sysadmin()) else { return Ok(()) };
+        let counted = sqlx::query!(
+            r#"insert into tenancy.creation_attempts as a (actor_kind, actor_id) values ($1, $2)
+               on conflict (actor_kind, actor_id) do update set
+                 attempts = case when a.window_start > now() - interval '1 minute' then a.attempts + 1 else 1 end,
+                 window_start = case when a.window_start > now() - interval '1 minute' then a.window_start
+                                     else now() end
+               returning attempts, extract(epoch from window_start + interval '1 minute' - now())::float8
+                         as "seconds!""#,
+            actor.kind,
+            id
+        )
+        .fetch_one(self.database.pool())
+        .await?;
+        if counted.attempts <= CREATIONS_PER_MINUTE {
+            return Ok(());
+        }
+        self.record_creation(caller, "", Outcome::Denied).await?;
+        Err(Error::TooManyCreations { retry_after_seconds: counted.seconds.max(1.0).ceil() as u64 })
     }
 
     async fn record_creation(&self, caller: &Caller, name: &str, outcome: Outcome) -> Result<(), Error> {

@@ -19,4 +19,5 @@ mod support;
 mod tags;
 mod tenants;
 mod tokens;
+mod trail;
 mod world;

@@ -20,6 +20,7 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ("project", ["read update delete", "read", "read", "read", "read"]),
     ("member", ["create read update delete list", "read list", "read list", "read list", ""]),
     ("metadata", ["create read update delete", "read", "", "", ""]),
+    ("log", ["list", "", "", "", ""]),
     (
         "repository",
         [
@@ -47,6 +48,7 @@ const ROBOT: &[(&str, &str)] = &[
     ("project", "read update delete"),
     ("member", "create read update delete list"),
     ("metadata", "create read update delete list"),
+    ("log", "list"),
     ("repository", "read update delete list pull push"),
     ("artifact", "create read delete list"),
     ("tag", "create delete list"),
@@ -66,6 +68,7 @@ const ROBOT_SYSTEM: &[(&str, &str)] = &[
     ("user-group", "create read update delete list"),
     ("quota", "read update list"),
     ("system-volumes", "read"),
+    ("audit-log", "list"),
 ];
 
 /// Rights of everybody in a public project (7.2).
