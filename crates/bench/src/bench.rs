@@ -21,9 +21,9 @@ use crate::size::Size;
 const RUN_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// Cases, for dividing the time that is left.
-const CASES: u32 = 29;
-/// Those of them that show lists.
-const LISTS: u32 = 4;
+const CASES: u32 = 42;
+/// Those of them that show lists and pages, which come last.
+const LISTS: u32 = 16;
 
 /// Cases that share their preparation, in an order in which none disturbs a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -34,6 +34,7 @@ pub enum Group {
     Images,
     Tokens,
     Lists,
+    Pages,
 }
 
 /// What the cases work with.
@@ -96,6 +97,7 @@ impl Bench {
                 Group::Images => self.images().await,
                 Group::Tokens => self.tokens().await,
                 Group::Lists => self.lists().await,
+                Group::Pages => self.pages().await,
             };
             // What else can be measured still is.
             if let Err(err) = outcome {
@@ -166,7 +168,7 @@ impl Bench {
         let cases_left = CASES.saturating_sub(u32::try_from(self.cases.len()).unwrap_or(CASES));
         // A first round of the others has to fit as well, and what comes before the lists, which are last.
         let reserve = self.size.budget / 60 * cases_left
-            + if cases_left > LISTS { self.size.seeding } else { Duration::ZERO };
+            + if cases_left > LISTS { self.size.seeding + self.size.rest * 2 } else { Duration::ZERO };
         'rounds: for round in 0..self.size.rounds {
             if round > 0 && self.deadline.saturating_duration_since(Instant::now()) < reserve {
                 break;

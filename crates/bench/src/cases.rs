@@ -2,6 +2,7 @@
 
 mod images;
 mod lists;
+mod pages;
 pub mod reads;
 mod tokens;
 mod transfers;

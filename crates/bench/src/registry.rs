@@ -16,6 +16,8 @@ use crate::server::ADMIN;
 pub const PUBLIC: &str = "bench";
 /// A project that only its members may pull from.
 pub const PRIVATE: &str = "closed";
+/// The quota of that project, more than anybody pushes.
+const QUOTA_BYTES: i64 = 1 << 40;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -152,8 +154,10 @@ impl Registry {
             return Ok(());
         }
         let mut connection = self.connect();
-        for (name, public) in [(PUBLIC, true), (PRIVATE, false)] {
-            let body = format!(r#"{{"project_name":"{name}","metadata":{{"public":"{public}"}}}}"#);
+        for (name, public, limit) in [(PUBLIC, true, -1), (PRIVATE, false, QUOTA_BYTES)] {
+            let body = format!(
+                r#"{{"project_name":"{name}","metadata":{{"public":"{public}"}},"storage_limit":{limit}}}"#
+            );
             let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", ADMIN.0, ADMIN.1));
             let head = Head::new(
                 "POST",

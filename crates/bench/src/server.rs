@@ -156,7 +156,7 @@ pub async fn create_user(program: &Path, directory: &Path, name: &str, password:
     Ok(())
 }
 
-fn data_dir(directory: &Path) -> PathBuf {
+pub fn data_dir(directory: &Path) -> PathBuf {
     directory.join("hythe")
 }
 

@@ -266,7 +266,9 @@ impl<'a> Asker<'a> {
         if !self.caller.is_anonymous()
             && let Some((action, repository)) = need.act()
             && let Err(err) =
-                self.state.tenancy.record_content_refusal(&self.caller, action, repository).await
+                // Boxed: rare, and large for a part of every request.
+                Box::pin(self.state.tenancy.record_content_refusal(&self.caller, action, repository))
+                        .await
         {
             return err.into();
         }

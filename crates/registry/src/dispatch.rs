@@ -28,7 +28,7 @@ pub struct Call<'a> {
 
 /// Bounds a request, or the one part of it, that waits for our own services and not for the client.
 pub async fn within<T>(part: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    Patience::default().spend(part).await?
+    Patience::default().spend(Box::pin(part)).await?
 }
 
 /// Answers one request. Errors become answers here, so every answer carries the protocol's version header.
@@ -65,6 +65,7 @@ async fn answer(request: &HttpRequest, body: web::Payload) -> Result<HttpRespons
     }
 }
 
+/// The operations are boxed: together they are large, and each level above would hold its own copy on the stack.
 async fn in_repository(
     call: &Call<'_>,
     operation: Operation,
@@ -74,15 +75,15 @@ async fn in_repository(
     match operation {
         Operation::TagsList => within(tags::list(call, name)).await,
         Operation::ManifestGet | Operation::ManifestHead => within(manifests::get(call, name)).await,
-        Operation::ManifestPut => manifests::put(call, name, body).await,
+        Operation::ManifestPut => Box::pin(manifests::put(call, name, body)).await,
         Operation::ManifestDelete => within(manifests::delete(call, name)).await,
         Operation::BlobGet => within(blobs::get(call, name)).await,
         Operation::BlobHead => within(blobs::head(call, name)).await,
         Operation::BlobDelete => within(blobs::delete(call, name)).await,
-        Operation::UploadStart => uploads::start(call, name, body).await,
+        Operation::UploadStart => Box::pin(uploads::start(call, name, body)).await,
         Operation::UploadStatus => within(uploads::status(call, name)).await,
-        Operation::UploadAppend => uploads::append(call, name, body).await,
-        Operation::UploadFinish => uploads::finish(call, name, body).await,
+        Operation::UploadAppend => Box::pin(uploads::append(call, name, body)).await,
+        Operation::UploadFinish => Box::pin(uploads::finish(call, name, body)).await,
         Operation::UploadCancel => within(uploads::cancel(call, name)).await,
         Operation::ReferrersList => within(referrers::list(call, name)).await,
         Operation::Base | Operation::Extensions | Operation::Catalog => Err(Error::not_found()),
