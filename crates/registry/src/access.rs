@@ -265,10 +265,9 @@ impl<'a> Asker<'a> {
     async fn refuse(&self, need: Need<'_>) -> Error {
         if !self.caller.is_anonymous()
             && let Some((action, repository)) = need.act()
+            // In a box: every request would carry the room for what few of them do.
             && let Err(err) =
-                // Boxed: rare, and large for a part of every request.
-                Box::pin(self.state.tenancy.record_content_refusal(&self.caller, action, repository))
-                        .await
+                Box::pin(self.state.tenancy.record_content_refusal(&self.caller, action, repository)).await
         {
             return err.into();
         }

@@ -61,12 +61,20 @@ fn document() -> String {
     text
 }
 
-#[test]
-fn the_document_is_what_the_table_says() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PERMISSIONS.md");
-    if std::env::var_os("HYTHE_WRITE_DOCS").is_some() {
-        std::fs::write(path, document()).unwrap_or_else(|err| panic!("{path}: {err}"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PERMISSIONS.md");
+        if std::env::var_os("HYTHE_WRITE_DOCS").is_some() {
+            std::fs::write(path, document()).unwrap_or_else(|err| panic!("{path}: {err}"));
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            stored == document(),
+            "run: HYTHE_WRITE_DOCS=1 cargo test -p hythe-tenancy permissions_document"
+        );
     }
-    let stored = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(stored == document(), "run: HYTHE_WRITE_DOCS=1 cargo test -p hythe-tenancy permissions_document");
 }

@@ -16,6 +16,8 @@ pub(super) enum Config {
     Explain(Explain),
     /// Print the reference of all keys as Markdown.
     Docs,
+    /// Print who may do what, from the table that decides, as Markdown.
+    Permissions,
 }
 
 #[derive(Args)]
@@ -45,6 +47,7 @@ pub(super) fn run(command: Config) -> Result<Exit, Failure> {
         }
         Config::Explain(explain) => self::explain(&explain.key),
         Config::Docs => print(&markdown()),
+        Config::Permissions => print(&tenancy::permissions_document()),
     }
 }
 

@@ -34,4 +34,5 @@ mod startup;
 mod support;
 mod tokens;
 mod trace;
+mod trail;
 mod uploads;
