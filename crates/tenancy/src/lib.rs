@@ -19,7 +19,6 @@ mod members;
 mod metadata;
 mod overview;
 mod people;
-#[cfg(test)]
 mod permissions_document;
 mod permit;
 mod projects;
@@ -62,6 +61,7 @@ pub use permit::{
     DeleteLabel, ListImmutableRules, ListLabels, ReadArtifactAddition, ReadLabel, UpdateImmutableRule,
     UpdateLabel,
 };
+pub use permissions_document::permissions_document;
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use reach::{Owner, Reach};

@@ -1,4 +1,4 @@
-//! `docs/PERMISSIONS.md` is what the permission table says: written from it, and compared with it.
+//! What the permission table says, in words of a table for people: `docs/PERMISSIONS.md`.
 
 use std::fmt::Write;
 
@@ -6,8 +6,7 @@ use crate::roles::{self, Action, ROBOT_SYSTEM, Resource, Role, SYSTEM};
 
 const HEAD: &str = "# Permissions
 
-Written from the table that decides (`crates/tenancy/src/roles.rs`); a test compares. To write it anew:
-`HYTHE_WRITE_DOCS=1 cargo test -p hythe-tenancy permissions_document`.
+Made by `hythe config permissions` from the table that decides (`crates/tenancy/src/roles.rs`); do not edit.
 
 System administrators may do everything. Everybody else has, in one project, what their role, the grants of their robot and
 the publicity of the project give them together. What nobody gave is refused: with 401 to callers who are not signed in and
@@ -37,7 +36,8 @@ fn system(text: &mut String, title: &str, rights: &[(&str, &[Action])]) {
     }
 }
 
-fn document() -> String {
+/// The document, for `docs/PERMISSIONS.md`.
+pub fn permissions_document() -> String {
     let mut text = HEAD.to_owned();
     let mut columns = vec!["resource"];
     columns.extend(Role::ALL.iter().map(|role| role.name()));
@@ -59,22 +59,4 @@ fn document() -> String {
     system(&mut text, "What a robot can be given on the installation", ROBOT_SYSTEM);
     system(&mut text, "On the installation, as clients are told: system administrators", SYSTEM);
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_document_is_what_the_table_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PERMISSIONS.md");
-        if std::env::var_os("HYTHE_WRITE_DOCS").is_some() {
-            std::fs::write(path, document()).unwrap_or_else(|err| panic!("{path}: {err}"));
-        }
-        let stored = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            stored == document(),
-            "run: HYTHE_WRITE_DOCS=1 cargo test -p hythe-tenancy permissions_document"
-        );
-    }
 }

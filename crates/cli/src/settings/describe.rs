@@ -121,6 +121,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CONFIGURATION.md");
         let stored = std::fs::read_to_string(path).unwrap();
         assert!(stored == markdown(), "run: hythe config docs > docs/CONFIGURATION.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PERMISSIONS.md");
+        let stored = std::fs::read_to_string(path).unwrap();
+        assert!(
+            stored == tenancy::permissions_document(),
+            "run: hythe config permissions > docs/PERMISSIONS.md"
+        );
     }
 
     #[test]
