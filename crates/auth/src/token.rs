@@ -94,7 +94,11 @@ async fn identify(state: &State, request: &HttpRequest, proof: &Proof) -> Result
             if !matches!(presented, identity::Presented::Nothing) {
                 origin.method = "password";
             }
-            state.identity.authenticate(presented, &origin).await?
+            let principal = state.identity.authenticate(presented, &origin).await?;
+            if principal.limits().is_some() {
+                origin.method = "access_token";
+            }
+            principal
         }
         Proof::Refresh(token) => {
             origin.method = "refresh_token";

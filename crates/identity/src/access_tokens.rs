@@ -12,6 +12,7 @@ use audit::{Entry, Object, Outcome};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use database::list::{self, Columns, Page, Query, Select};
 use rand::RngExt;
 use sealed::Secret;
 
@@ -44,8 +45,10 @@ pub struct NewAccessToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+const COLUMNS: Columns = Columns::new(&[], "t.name", "t.id");
+
 /// A token as lists show it, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct AccessToken {
     pub id: i64,
     pub name: String,
@@ -123,17 +126,24 @@ impl Identity {
         Ok((id, secret))
     }
 
-    /// The tokens of an account, at most a hundred, in order of their names. `tenancy` has decided that the caller
-    /// may see them.
-    pub async fn access_tokens_of(&self, owner: UserId) -> Result<Vec<AccessToken>, Error> {
-        Ok(sqlx::query_as!(
-            AccessToken,
-            "select id, name, scopes, projects, created_at, expires_at, last_used_at, last_used_address
-             from identity.access_tokens where user_id = $1 order by name, id",
-            owner.0
+    /// A page of the tokens of an account, in order of their names. `tenancy` has decided that the caller may see
+    /// them.
+    pub async fn access_token_page(
+        &self,
+        owner: UserId,
+        page: i64,
+        page_size: i64,
+    ) -> Result<Page<AccessToken>, Error> {
+        let select = Select::new(
+            "t.id, t.name, t.scopes, t.projects, t.created_at, t.expires_at, t.last_used_at, t.last_used_address",
+            "identity.access_tokens t",
         )
-        .fetch_all(self.0.database.pool())
-        .await?)
+        .and("t.user_id = ", owner.0);
+        let query = Query { page, page_size, ..Query::default() };
+        list::page(self.0.database.pool(), select, &COLUMNS, &query).await.map_err(|err| match err {
+            list::Error::Database(err) => err.into(),
+            other => Error::BadQuery(other),
+        })
     }
 
     /// Removes a token of an account. `tenancy` has decided that the caller may.

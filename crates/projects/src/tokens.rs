@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tenancy::{ShownToken, TokenInput};
 
-use crate::answer::{Time, done, json};
+use crate::answer::{Time, done};
 use crate::context::Context;
 use crate::error::Failure;
 
@@ -66,8 +66,12 @@ impl From<ShownToken> for Output {
 
 pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.state.tenancy.tokens_permit(&context.caller, context.account()?).await?;
-    let tokens = context.state.tenancy.access_token_list(&permit).await?;
-    Ok(json(&tokens.into_iter().map(Output::from).collect::<Vec<_>>()))
+    let params = context.params()?;
+    let paging = params.paging()?;
+    let page = context.state.tenancy.access_token_list(&permit, paging.page, paging.size).await?;
+    let mut response = HttpResponse::Ok();
+    paging.headers(&mut response, context.path(), &params, page.total);
+    Ok(response.json(page.rows.into_iter().map(Output::from).collect::<Vec<_>>()))
 }
 
 pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {

@@ -166,6 +166,9 @@ impl<'a> Asker<'a> {
                         return Err(login_failed(err, || refusal(state, request, need, None)));
                     }
                 };
+                if principal.limits().is_some() {
+                    origin.method = "access_token";
+                }
                 Ok((
                     Self { state, request, caller: Caller::new(principal, origin), grant: Grant::Direct },
                     None,

@@ -7,6 +7,7 @@
 
 use identity::{AccessToken, Caller, Limits, NewAccessToken, Secret, TokenScope, UserId};
 
+use crate::list::Page;
 use crate::people::{SystemAction, UpdateUser};
 use crate::roles::{Action, Resource};
 use crate::{Error, Tenancy};
@@ -160,13 +161,19 @@ impl Tenancy {
         Ok(self.identity.access_token_insert(&permit.caller, permit.owner, &new).await?)
     }
 
-    /// The access tokens of the account, by name, without their secrets, in two statements.
+    /// A page of the access tokens of the account, by name, without their secrets.
     ///
     /// # Errors
     /// `UserUnknown`.
-    pub async fn access_token_list(&self, permit: &TokensPermit) -> Result<Vec<ShownToken>, Error> {
-        let tokens = self.identity.access_tokens_of(permit.owner).await?;
-        if tokens.is_empty() && self.identity.user_by_id(permit.owner).await?.is_none() {
+    pub async fn access_token_list(
+        &self,
+        permit: &TokensPermit,
+        page: i64,
+        page_size: i64,
+    ) -> Result<Page<ShownToken>, Error> {
+        let Page { rows: tokens, total } =
+            self.identity.access_token_page(permit.owner, page, page_size).await?;
+        if total == 0 && self.identity.user_by_id(permit.owner).await?.is_none() {
             return Err(Error::UserUnknown(permit.owner.to_string()));
         }
         let ids: Vec<i64> = tokens.iter().flat_map(|token| token.projects.iter().copied()).collect();
@@ -180,7 +187,7 @@ impl Tenancy {
             let named = rows.iter().filter(|row| token.projects.contains(&row.id));
             ShownToken { projects: named.map(|row| row.name.clone()).collect(), token }
         };
-        Ok(tokens.into_iter().map(shown).collect())
+        Ok(Page { rows: tokens.into_iter().map(shown).collect(), total })
     }
 
     /// Ends an access token of the account, within 5 s everywhere.

@@ -5,6 +5,7 @@ use audit::{Act, Extent, Object, Selection, Trail, Verified};
 use database::list::{Page, Query};
 use identity::{Caller, Principal};
 
+use crate::access_tokens::open_projects;
 use crate::permit::ListLogs;
 use crate::roles::{self, Action, Resource, Role};
 use crate::{Error, Permit, Tenancy};
@@ -100,12 +101,11 @@ impl Tenancy {
     async fn projects_with_logs(&self, principal: &Principal) -> Result<Vec<i64>, Error> {
         let may = |role: &Role| roles::permits(*role, Resource::Log, Action::List);
         let roles: Vec<i16> = Role::ALL.into_iter().filter(may).map(Role::id).collect();
-        Ok(sqlx::query_scalar!(
+        let ids = sqlx::query_scalar!(
             "select p.id from tenancy.projects p
              where p.deleted_at is null
-               and (exists (select 1 from tenancy.members m
-                            where m.project_id = p.id and m.entity_type = 'u' and m.entity_id = $1
-                              and m.role = any($3))
+               and (exists (select 1 from tenancy.member_roles m
+                            where m.project_id = p.id and m.user_id = $1 and m.role = any($3))
                     or exists (select 1 from tenancy.robot_grants g
                                where g.robot_id = $2 and g.kind = 'project' and g.resource = 'log'
                                  and g.action = 'list' and (g.project_id is null or g.project_id = p.id)))",
@@ -114,6 +114,8 @@ impl Tenancy {
             &roles
         )
         .fetch_all(self.database.pool())
-        .await?)
+        .await?;
+        let open = open_projects(principal.limits());
+        Ok(ids.into_iter().filter(|id| open.is_none_or(|open| open.contains(id))).collect())
     }
 }

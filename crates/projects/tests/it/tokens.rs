@@ -73,6 +73,9 @@ async fn life_of_an_access_token() {
         world.send("ana", "POST", OWN, json!({"name": "x", "scopes": ["pull"], "projects": ["nope"]})).await;
     assert_eq!((hidden.status, hidden.body.replace("bens", "nope")), (400, missing.body));
 
+    assert_eq!(list.header("x-total-count"), Some("1"));
+    assert_eq!(world.get("ana", &format!("{OWN}?page=2")).await.json(), json!([]));
+
     // A token makes no tokens, sets no password, and is no password.
     let denied = with(&world, "ana", &secret, "POST", OWN, json!({"name": "y", "scopes": ["api"]})).await;
     assert_eq!(denied.status, 403);
