@@ -152,8 +152,8 @@ async fn a_copy_takes_everything_along_and_moves_no_bytes() {
     assert_eq!(used("beta").await, used("alpha").await, "the same things cost the same");
     assert_eq!(world.count("select count(*) from catalog.blobs").await, blobs);
     assert_eq!(world.get("ana", "/api/v2.0/projects/beta").await.json()["repo_count"], 1);
-    let history = format!("/api/v2.0/projects/beta/repositories/team%252Fcopy/tags/v1/history");
-    assert_eq!(world.get("ana", &history).await.json()[0]["action"], "create");
+    let history = "/api/v2.0/projects/beta/repositories/team%252Fcopy/tags/v1/history";
+    assert_eq!(world.get("ana", history).await.json()[0]["action"], "create");
     // Again changes nothing.
     let path = format!("{target}?from=alpha/app@{image}");
     assert_eq!(world.send("ana", "POST", &path, Value::Null).await.status, 201);
