@@ -12,8 +12,10 @@ use database::Tx;
 use database::list::{self, Columns, Page, Query, Select};
 use identity::{Caller, User};
 
+use crate::access_tokens::leaves_system;
 use crate::projects::insert;
 use crate::quotas::checked_limit;
+use crate::roles::Action;
 use crate::rules::checked_name;
 use crate::{Error, ProjectId, Tenancy};
 
@@ -113,9 +115,7 @@ impl Tenancy {
     /// `Unauthenticated`, `NotAvailable` while requests are switched off, `Hidden` for robots, `Invalid`,
     /// `LimitReached`, `RequestPending` when the same account asks for the same name again.
     pub async fn project_request(&self, caller: &Caller, new: &NewProjectRequest) -> Result<i64, Error> {
-        if caller.is_anonymous() {
-            return Err(Error::Unauthenticated);
-        }
+        require_open(caller, Action::Create)?;
         if !self.settings().await?.project_requests {
             let text = "requests for projects are switched off (project_request_enabled)";
             return Err(Error::NotAvailable(text.to_owned()));
@@ -153,9 +153,7 @@ impl Tenancy {
         caller: &Caller,
         query: &Query,
     ) -> Result<Page<ProjectRequest>, Error> {
-        if caller.is_anonymous() {
-            return Err(Error::Unauthenticated);
-        }
+        require_open(caller, Action::List)?;
         let select = if caller.is_sysadmin() {
             requests()
         } else {
@@ -169,9 +167,7 @@ impl Tenancy {
     /// # Errors
     /// `Unauthenticated`; `RequestUnknown` for system administrators, `Hidden` for others.
     pub async fn project_request_read(&self, caller: &Caller, id: i64) -> Result<ProjectRequest, Error> {
-        if caller.is_anonymous() {
-            return Err(Error::Unauthenticated);
-        }
+        require_open(caller, Action::Read)?;
         let page: Page<ProjectRequest> =
             list::page(self.database.pool(), requests().and("r.id = ", id), &COLUMNS, &Query::default())
                 .await?;
@@ -204,7 +200,8 @@ impl Tenancy {
         if caller.is_anonymous() {
             return Err(Error::Unauthenticated);
         }
-        let Some(administrator) = caller.user().filter(|_| caller.is_sysadmin()) else {
+        let open = leaves_system(caller.principal.limits(), Action::Update);
+        let Some(administrator) = caller.user().filter(|_| caller.is_sysadmin() && open) else {
             let object = Object { kind: "project_request", id: id.to_string(), name: "" };
             self.record_denied(caller, "project_request_decide", object, None).await?;
             return Err(Error::Hidden);
@@ -270,6 +267,14 @@ impl Tenancy {
         tx.commit().await?;
         Ok(project.map(ProjectId))
     }
+}
+
+/// Requests belong to no project: an access token that is for some projects only does not open them.
+fn require_open(caller: &Caller, action: Action) -> Result<(), Error> {
+    if caller.is_anonymous() {
+        return Err(Error::Unauthenticated);
+    }
+    if leaves_system(caller.principal.limits(), action) { Ok(()) } else { Err(Error::Hidden) }
 }
 
 async fn check_pending(tx: &mut Tx, user: &User) -> Result<(), Error> {
