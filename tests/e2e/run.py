@@ -24,6 +24,7 @@ import clients  # noqa: E402
 import containerd_cases  # noqa: E402
 import docker_cases  # noqa: E402
 import resilience  # noqa: E402
+import rest_cases  # noqa: E402
 import signing  # noqa: E402
 from support.docker import Engine  # noqa: E402
 from support.server import PATH, STORAGES, Hythe, bucket_for, remove, work_directory  # noqa: E402
@@ -39,6 +40,7 @@ SUITES = [
     clients.suite,
     artifact_cases.suite,
     signing.suite,
+    rest_cases.suite,
     resilience.suite,
 ]
 

@@ -23,7 +23,6 @@ impl Bench {
     }
 
     /// Into a project of ours; the peer, which has no quotas, is asked only for the other one.
-
     async fn push_images(
         &mut self,
         name: &str,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cli::{Role as Service, Route};
-use hythe_testbed::{Answer, Bed, Client, Credentials, Image, Project, Role, User};
+use hythe_testbed::{Answer, Bed, Client, Credentials, Image, Options, Project, Role, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -404,7 +404,10 @@ impl Everybody {
 }
 
 async fn world() -> (Everybody, Vec<Target>) {
-    let bed = Bed::shared().await;
+    world_in(Bed::shared().await).await
+}
+
+async fn world_in(bed: Bed) -> (Everybody, Vec<Target>) {
     let mut members = Vec::new();
     for role in Role::ALL {
         members.push((role, bed.user("role").await));
@@ -558,7 +561,8 @@ pub(crate) struct Reading {
 }
 
 pub(crate) async fn reading() -> Reading {
-    let (everybody, targets) = world().await;
+    // A server of its own: lists are compared, and on the shared one they grow.
+    let (everybody, targets) = world_in(Bed::own(Options::default()).await).await;
     let mut targets = targets.into_iter();
     let (own, other) = (targets.next().expect("a private project"), targets.next().expect("a public one"));
     Reading { admin: everybody.client(Identity::Sysadmin, Manner::Direct, "").await, own, other }
