@@ -73,13 +73,16 @@ fn every_case_runs_against_both() {
         "last 100 of 25 tags",
         "100 of 25 repositories",
         "all of 25 repositories",
+        "REST: 100 of 20 projects",
+        "REST: 100 of 40 artifacts, every flag",
     ] {
         assert!(names.iter().any(|name| name.starts_with(expected)), "no case {expected:?} in {names:?}");
     }
     for case in cases {
         let runs = |side: &str| case[side].as_array().map_or(0, Vec::len);
-        let ours_only =
-            case["name"].as_str().is_some_and(|name| name.contains("token") || name.contains("private"));
+        let ours_only = case["name"].as_str().is_some_and(|name| {
+            ["token", "private", "quota", "REST:"].iter().any(|word| name.contains(word))
+        });
         assert_eq!((runs("ours"), runs("peer")), (1, usize::from(!ours_only)), "{case}");
     }
 

@@ -10,7 +10,7 @@ use crate::ground;
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
-    /// Recompute the chain over all entries and name the first place that is not as it was written.
+    /// Recompute the chain over all entries and name the first that was changed.
     Verify(Verify),
 }
 
@@ -21,8 +21,7 @@ pub(super) enum Audit {
 pub(super) struct Verify {
     #[command(flatten)]
     common: Common,
-    /// A place that was written down elsewhere, as this command and the server's log print it; an end
-    /// that was cut off shows in no other way. May be given several times.
+    /// POSITION:HASH as printed earlier, to find an end that was cut off; repeatable.
     #[arg(long, value_name = "POSITION:HASH", value_parser = mark)]
     expect: Vec<Mark>,
     /// Print JSON.

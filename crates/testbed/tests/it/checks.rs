@@ -13,6 +13,8 @@ const P0: &[(&str, &[u32])] = &[
     ("DS", &[1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13]),
     ("SE", &[1, 2, 3, 4, 5, 6, 8, 9]),
     ("GW", &[1, 2, 3]),
+    ("AU", &[1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28]),
+    ("AD", &[1, 2, 6]),
 ];
 
 /// Names of all functions that are marked as tests, in all crates.
@@ -35,7 +37,9 @@ fn test_functions(root: &Path) -> BTreeSet<String> {
 fn functions_of(text: &str, found: &mut BTreeSet<String>) {
     let mut marked = false;
     for line in text.lines().map(str::trim) {
-        marked |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
+        marked |= line.starts_with("#[test")
+            || line.starts_with("#[tokio::test")
+            || line.starts_with("#[actix_web::test");
         let signature = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
         if let Some(name) = signature.filter(|_| marked).and_then(|rest| rest.split('(').next()) {
             found.insert(name.to_owned());

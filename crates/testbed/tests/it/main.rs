@@ -6,6 +6,7 @@
 mod abuse;
 mod access;
 mod access_tokens;
+mod acts;
 mod architecture;
 mod checks;
 mod content;
