@@ -167,7 +167,7 @@ impl Bench {
         let mut case = Case { name, kind, aims: aims.to_vec(), ours: vec![], peer: vec![], result: None };
         let cases_left = CASES.saturating_sub(u32::try_from(self.cases.len()).unwrap_or(CASES));
         // A first round of the others has to fit as well, and what comes before the lists, which are last.
-        let reserve = self.size.budget / 60 * cases_left
+        let reserve = self.size.budget / 120 * cases_left
             + if cases_left > LISTS { self.size.seeding + self.size.rest * 2 } else { Duration::ZERO };
         'rounds: for round in 0..self.size.rounds {
             if round > 0 && self.deadline.saturating_duration_since(Instant::now()) < reserve {

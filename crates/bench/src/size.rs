@@ -55,7 +55,7 @@ impl Size {
     pub fn of(scale: Scale) -> Size {
         let default = Size {
             rounds: 3,
-            budget: Duration::from_secs(720),
+            budget: Duration::from_secs(840),
             idle: Duration::from_secs(10),
             run: Duration::from_millis(1000),
             large_bytes: 1024 * MIB,
