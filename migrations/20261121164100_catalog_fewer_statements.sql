@@ -1,4 +1,4 @@
--- What ends an upload and what begins the push of a manifest, each in one round trip. Locks are taken in the order
+-- What ends an upload and what counts a manifest that was pushed, each in one round trip. Locks are taken in the order
 -- of docs/ARCHITECTURE.md: the repository (to keep it), blobs in order of digest, the repository (to change it),
 -- project_blobs in order of digest; the quota comes last, by the caller.
 
@@ -52,26 +52,6 @@ begin
         raise exception 'the upload has ended or another request writes to it' using errcode = 'HT001';
     end if;
     return delta;
-end $$;
-
--- Takes every lock that the push of a manifest needs but those of its children, and returns the repository, whether it
--- never had a manifest, and what is known of the blobs that the manifest names. One row with nulls when it names
--- nothing that is known. The links are read last, under the repository's lock: one seen before that may be gone.
-create function catalog.begin_push(project bigint, name text, digests bytea[])
-    returns table (repository bigint, first boolean, digest bytea, size bigint, live boolean, linked boolean)
-    language plpgsql as $$
-declare
-    kept  bigint := catalog.keep_repository(project, name);
-    never boolean;
-begin
-    perform from catalog.blobs b where b.digest = any(digests) order by b.digest for key share;
-    select r.last_published_at is null into never from catalog.repositories r
-        where r.id = kept for no key update;
-    return query
-        select kept, never, b.digest, b.size, b.state = 'live', l.digest is not null
-        from (select) as always
-        left join catalog.blobs b on b.digest = any(digests)
-        left join catalog.repository_blobs l on l.repository_id = kept and l.digest = b.digest;
 end $$;
 
 -- Counts a manifest that was pushed, and what it names: all of it when the manifest is new or was deleted, `added` when

@@ -66,8 +66,10 @@ begin
     end if;
 end $$;
 
--- As before, and refuses a push to a tag that is immutable. Judged under the repository's lock, in the transaction
--- that would move the tags.
+-- Takes every lock that the push of a manifest needs but those of its children, and returns the repository, whether it
+-- never had a manifest, and what is known of the blobs that the manifest names. One row with nulls when it names
+-- nothing that is known. The links are read last, under the repository's lock: one seen before that may be gone.
+-- Refuses a push to a tag that is immutable, under the repository's lock, in the transaction that would move the tags.
 create function catalog.begin_push(project bigint, name text, digests bytea[], tags text[])
     returns table (repository bigint, first boolean, digest bytea, size bigint, live boolean, linked boolean)
     language plpgsql as $$

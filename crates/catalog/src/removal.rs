@@ -134,8 +134,10 @@ impl Removals {
         if names.is_empty() {
             return match self.tenancy.project_delete(&permit).await {
                 Ok(()) | Err(tenancy::Error::ProjectGone) => Ok(None),
-                // Somebody pushed meanwhile.
-                Err(tenancy::Error::NotEmpty) => Ok(Some(0)),
+                // Somebody pushed meanwhile: again later, as often as any job that fails, and not at once for ever.
+                Err(tenancy::Error::NotEmpty) => {
+                    Err(Error::Refused("the project got new content while it was being deleted".to_owned()))
+                }
                 Err(err) => Err(err.into()),
             };
         }
