@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use database::Database;
 use database::list::{self, Columns, Page, Query, Select, Value as Term};
+use database::{Database, Tx};
 use oci::{Digest, Reference, RepositoryName};
 use serde_json::Value;
 use tenancy::{DeleteArtifact, ListAccessories, ListArtifacts, Permit, ReadArtifact};
@@ -119,9 +119,9 @@ const COLUMNS: Columns = Columns::new(
         .sortable(),
         list::integer("size", "m.total_size").sortable(),
         list::time("push_time", "m.pushed_at").sortable(),
-        list::time("pull_time", "p.last_pulled_at").sortable(),
+        list::time("pull_time", "p.last_pulled_at").sortable().joined(),
         list::integer("repository_id", "m.repository_id").sortable(),
-        list::text("repository_name", "r.path").sortable(),
+        list::text("repository_name", "r.path").sortable().joined(),
         list::text("tags", "(select string_agg(t.name::text, ' ') from catalog.tags t where t.manifest_id = m.id)"),
     ],
     "m.pushed_at desc",
@@ -134,14 +134,6 @@ const ROW: &str = "m.id, r.project_id, m.repository_id, r.path::text as path, m.
 
 const FROM: &str = "catalog.manifests m join catalog.repositories r on r.id = m.repository_id
     left join catalog.manifest_pulls p on p.manifest_id = m.id";
-
-/// Hides untagged parts of an index, and accessories of an artifact that is here, tagged or not.
-const LISTED: &str = "not exists (select 1 from catalog.manifests s
-        where s.repository_id = m.repository_id and s.digest = m.attached_digest and s.deleted_at is null)
-    and (exists (select 1 from catalog.tags t where t.manifest_id = m.id)
-         or not exists (select 1 from catalog.manifest_children c
-                        join catalog.manifests i on i.id = c.parent_id and i.deleted_at is null
-                        where c.repository_id = m.repository_id and c.child_digest = m.digest))";
 
 /// What a list of accessories may be filtered and sorted by; `s` is the subject.
 const ACCESSORIES: Columns = Columns::new(
@@ -195,6 +187,20 @@ const WEARS: (&str, &str) = (
          where w.manifest_id = m.id and w.label_id = wanted.id))",
 );
 
+/// Around the project's id, an artifact type and a media type, empty for any: the newest of each repository.
+const LATEST: (&str, &str) = (
+    "m.id = any(array(
+         select l.id from (select ",
+    "::text[] as wanted) w
+         join catalog.repositories o on o.project_id = wanted[1]::bigint and o.deleted_at is null
+         cross join lateral (
+             select l.id from catalog.manifests l
+             where l.repository_id = o.id and l.deleted_at is null and not l.hidden
+               and (wanted[2] = '' or coalesce(l.artifact_type, l.config_media_type) = wanted[2])
+               and (wanted[3] = '' or l.config_media_type = wanted[3])
+             order by l.pushed_at desc, l.id desc limit 1) l))",
+);
+
 /// Artifacts. Clone freely.
 #[derive(Clone)]
 pub struct Artifacts {
@@ -216,13 +222,73 @@ impl Artifacts {
         query: &Query,
         flags: ArtifactFlags,
     ) -> Result<Page<Artifact>, Error> {
-        let known = self.repository(permit.project.0, repository).await?;
-        let mut select = artifacts().and("m.repository_id = ", known);
+        let known = sqlx::query!(
+            "select id, artifact_count from catalog.repositories
+             where project_id = $1 and path = $2 and deleted_at is null and last_published_at is not null",
+            permit.project.0,
+            repository.as_str()
+        )
+        .fetch_optional(self.database.pool())
+        .await?
+        .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))?;
+        let select = found_by_id().and("m.repository_id = ", known.id);
+        self.page(select, Some(known.artifact_count), query, flags).await
+    }
+
+    /// A page of the artifacts of all repositories of the project; with `latest` only the one of each repository that
+    /// was pushed last, among those of the artifact and media type that the query asks for. Filters as in
+    /// [`Artifacts::list`].
+    pub async fn list_in_project(
+        &self,
+        permit: &Permit<ListArtifacts>,
+        query: &Query,
+        latest: bool,
+        flags: ArtifactFlags,
+    ) -> Result<Page<Artifact>, Error> {
+        let project = permit.project.0;
+        let (select, shown) = if latest {
+            let asked = |key: &str| {
+                query.terms.iter().find_map(|(name, term)| match term {
+                    Term::Exact(value) if name.eq_ignore_ascii_case(key) => Some(value.clone()),
+                    _ => None,
+                })
+            };
+            let wanted = vec![
+                project.to_string(),
+                asked("artifact_type").unwrap_or_default(),
+                asked("media_type").unwrap_or_default(),
+            ];
+            (found_by_id().and_with(LATEST.0, wanted, LATEST.1), None)
+        } else {
+            let shown = sqlx::query_scalar!(
+                r#"select coalesce(sum(artifact_count), 0)::bigint as "shown!" from catalog.repositories
+                   where project_id = $1 and deleted_at is null"#,
+                project
+            )
+            .fetch_one(self.database.pool())
+            .await?;
+            (found_by_id().and("m.project_id = ", project), Some(shown))
+        };
+        self.page(select, shown, query, flags).await
+    }
+
+    /// A page of `select`, narrowed by the filters that have a meaning of their own. `shown` is how many rows there are
+    /// without a filter, when that is known.
+    async fn page(
+        &self,
+        mut select: Select,
+        shown: Option<i64>,
+        query: &Query,
+        flags: ArtifactFlags,
+    ) -> Result<Page<Artifact>, Error> {
         let mut query = query.clone();
         let mut everything = false;
+        let mut narrowed = false;
         let mut terms = Vec::new();
         for (key, term) in query.terms {
-            match (key.to_ascii_lowercase().as_str(), &term) {
+            let plain = key.to_ascii_lowercase();
+            narrowed |= matches!(plain.as_str(), "base" | "tags" | "labels");
+            match (plain.as_str(), &term) {
                 ("base", Term::Exact(value)) if value == "*" => everything = true,
                 ("base", _) => return Err(Error::BadQuery("base takes only *".to_owned())),
                 ("tags", Term::Exact(value)) if value == "*" => {
@@ -234,7 +300,14 @@ impl Artifacts {
                         .and_sql("not exists (select 1 from catalog.tags t where t.manifest_id = m.id)");
                 }
                 ("tags", Term::Exact(name)) => {
-                    select = select.and_any("m.id", self.tagged(known, name).await?);
+                    let name: oci::Tag =
+                        name.parse().map_err(|_| Error::BadQuery(format!("{name:?} is no tag's name")))?;
+                    select = select.and_with(
+                        "exists (select 1 from catalog.tags t where t.repository_id = m.repository_id
+                             and t.manifest_id = m.id and t.name = ",
+                        name.to_string(),
+                        ")",
+                    );
                 }
                 ("labels", Term::All(values)) if !values.is_empty() => {
                     let ids: Result<Vec<i64>, _> = values.iter().map(|value| value.parse()).collect();
@@ -250,7 +323,10 @@ impl Artifacts {
         }
         query.terms = terms;
         if !everything {
-            select = select.and_sql(LISTED);
+            select = select.and_sql("not m.hidden");
+        }
+        if let Some(shown) = shown.filter(|_| !narrowed) {
+            select = select.counted(shown);
         }
         let page = list::page::<Row>(self.database.pool(), select, &COLUMNS, &query).await?;
         Ok(Page { rows: self.complete(page.rows, flags).await?, total: page.total })
@@ -299,7 +375,8 @@ impl Artifacts {
         Ok(Page { rows, total: page.total })
     }
 
-    /// Deletes the artifact with all its tags. Refused while an index of the repository holds it.
+    /// Deletes the artifact with all its tags, and what is attached to it. Refused while an index of the repository holds
+    /// it.
     pub async fn delete(
         &self,
         permit: &Permit<DeleteArtifact>,
@@ -313,7 +390,12 @@ impl Artifacts {
             let repository = lock_repository(&mut tx, &place)
                 .await?
                 .ok_or_else(|| Error::RepositoryUnknown(place.repository.to_string()))?;
-            let delta = manifests::remove(&mut tx, &permit.caller, &place, repository, &digest).await?;
+            let mut delta = 0;
+            let mut doomed = vec![digest.clone()];
+            while let Some(digest) = doomed.pop() {
+                delta += manifests::remove(&mut tx, &permit.caller, &place, repository, &digest).await?;
+                doomed.extend(attached_to(&mut tx, repository, &digest).await?);
+            }
             if delta != 0 {
                 self.tenancy.quota_charge(&mut tx, place.project, delta).await?;
             }
@@ -349,28 +431,6 @@ impl Artifacts {
         .await?
         .ok_or_else(|| Error::ManifestUnknown(reference.to_string()))?;
         stored_digest(&found)
-    }
-
-    async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<i64, Error> {
-        sqlx::query_scalar!(
-            "select id from catalog.repositories
-             where project_id = $1 and path = $2 and deleted_at is null and last_published_at is not null",
-            project,
-            repository.as_str()
-        )
-        .fetch_optional(self.database.pool())
-        .await?
-        .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))
-    }
-
-    async fn tagged(&self, repository: i64, name: &str) -> Result<Vec<i64>, Error> {
-        Ok(sqlx::query_scalar!(
-            "select manifest_id from catalog.tags where repository_id = $1 and name = $2",
-            repository,
-            name
-        )
-        .fetch_all(self.database.pool())
-        .await?)
     }
 
     async fn complete(&self, rows: Vec<Row>, flags: ArtifactFlags) -> Result<Vec<Artifact>, Error> {
@@ -501,8 +561,29 @@ impl Artifacts {
     }
 }
 
+/// What is attached to an artifact, without what is part of an index that stays.
+async fn attached_to(tx: &mut Tx, repository: i64, subject: &Digest) -> Result<Vec<Digest>, Error> {
+    let digests = sqlx::query_scalar!(
+        "select m.digest from catalog.manifests m
+         where m.repository_id = $1 and m.attached_digest = $2 and m.deleted_at is null
+           and not exists (select 1 from catalog.manifest_children c
+                           join catalog.manifests i on i.id = c.parent_id and i.deleted_at is null
+                           where c.repository_id = m.repository_id and c.child_digest = m.digest)",
+        repository,
+        subject.to_bytes()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    digests.iter().map(|digest| stored_digest(digest)).collect()
+}
+
 fn artifacts() -> Select {
     Select::new(ROW, FROM).and_sql("r.deleted_at is null").and_sql("m.deleted_at is null")
+}
+
+/// For lists: what a repository holds is deleted with it, so the manifests alone tell which rows there are.
+fn found_by_id() -> Select {
+    Select::new(ROW, FROM).keyed("m.id", "catalog.manifests m").and_sql("m.deleted_at is null")
 }
 
 fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> i64) -> HashMap<i64, Vec<T>> {

@@ -44,7 +44,7 @@ impl Copies {
             let mut tx = self.database.begin().await?;
             let found = sqlx::query!(
                 r#"select r.id as repository, m.id, catalog.digest_text(m.digest) as "digest!",
-                     catalog.is_attached(r.id, m.attached_digest) as "attached!"
+                     m.attached_digest is not null and m.hidden as "attached!"
                    from catalog.repositories r
                    join catalog.manifests m on m.repository_id = r.id and m.deleted_at is null
                    where r.project_id = $1 and r.path = $2 and r.deleted_at is null

@@ -1,8 +1,8 @@
 //! Tags as tags: lists over repositories and projects, what each tag named before, and bringing that back.
 
 use chrono::{DateTime, Utc};
-use database::Database;
 use database::list::{self, Columns, Page, Query, Select};
+use database::{Database, Tx};
 use oci::{Digest, RepositoryName};
 use serde_json::Value;
 use tenancy::{CreateTag, ListTags, Permit, Tenancy};
@@ -51,16 +51,16 @@ pub struct TagChange {
 const ENTRIES: Columns = Columns::new(
     &[
         list::text("name", "t.name").sortable(),
-        list::text("repository_name", "r.path").sortable(),
-        list::text("type", "m.kind").sortable(),
-        list::integer("size", "m.total_size").sortable(),
+        list::text("repository_name", "r.path").sortable().joined(),
+        list::text("type", "m.kind").sortable().joined(),
+        list::integer("size", "m.total_size").sortable().joined(),
         list::time("push_time", "t.pushed_at").sortable(),
         list::time("pull_time", "t.last_pulled_at").sortable(),
         list::integer("pull_count", "t.pull_count").sortable(),
         list::text("pushed_by", "t.pushed_by").sortable(),
         list::text("natural", "t.natural_key").sort_only(),
         // What is no version sorts below every version, so that the newest come first when it descends.
-        list::text("semver", "coalesce(t.semver_key, '') collate \"C\"").sort_only(),
+        list::text("semver", "coalesce(t.semver_key, '')").sort_only(),
     ],
     "t.pushed_at desc",
     "t.id desc",
@@ -95,7 +95,14 @@ impl TagHistory {
         permit: &Permit<ListTags>,
         query: &Query,
     ) -> Result<Page<TagEntry>, Error> {
-        let select = entries().and("r.project_id = ", permit.project.0);
+        let shown = sqlx::query_scalar!(
+            r#"select coalesce(sum(tag_count), 0)::bigint as "shown!" from catalog.repositories
+               where project_id = $1 and deleted_at is null"#,
+            permit.project.0
+        )
+        .fetch_one(self.database.pool())
+        .await?;
+        let select = entries().and("t.project_id = ", permit.project.0).counted(shown);
         Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
     }
 
@@ -106,8 +113,8 @@ impl TagHistory {
         repository: &RepositoryName,
         query: &Query,
     ) -> Result<Page<TagEntry>, Error> {
-        let id = self.repository(permit.project.0, repository).await?;
-        let select = entries().and("t.repository_id = ", id);
+        let known = self.repository(permit.project.0, repository).await?;
+        let select = entries().and("t.repository_id = ", known.id).counted(known.tag_count);
         Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
     }
 
@@ -119,7 +126,7 @@ impl TagHistory {
         tag: &oci::Tag,
         query: &Query,
     ) -> Result<Page<TagChange>, Error> {
-        let id = self.repository(permit.project.0, repository).await?;
+        let id = self.repository(permit.project.0, repository).await?.id;
         let select = Select::new(
             "h.id, h.action, catalog.digest_text(h.from_digest) as from_digest,
              catalog.digest_text(h.to_digest) as to_digest, h.actor_name as actor, h.client, h.at,
@@ -166,7 +173,9 @@ impl TagHistory {
         let known = sqlx::query!(
             r#"select r.id,
                  (select m.id from catalog.manifests m where m.repository_id = r.id and m.digest = $3) as manifest,
-                 array(select b.digest from catalog.manifests m join catalog.manifest_blobs b on b.manifest_id = m.id
+                 array(select distinct b.digest from catalog.manifests m
+                       cross join lateral catalog.deleted_with(m.id) as family(id)
+                       join catalog.manifest_blobs b on b.manifest_id = family.id
                        where m.repository_id = r.id and m.digest = $3) as "blobs!",
                  exists (select 1 from catalog.tag_history h
                          where h.repository_id = r.id and (h.from_digest = $3 or h.to_digest = $3)) as "named!"
@@ -218,26 +227,27 @@ impl TagHistory {
                 stored_digest(&named)?
             )));
         }
-        if !row.alive {
-            sqlx::query!(
-                "update catalog.manifests set deleted_at = null, gc_after = catalog.review_at('manifest_created')
-                 where id = $1",
-                manifest
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
+        let attached = if row.alive { Vec::new() } else { revive(&mut tx, manifest).await? };
         tags::point(&mut tx, &permit.caller, known.id, manifest, &[tag.to_string()], digest, "restore")
             .await?;
         let name = format!("{}:{tag}", place.repository);
         let object = audit::Object { kind: "tag", id: digest.to_string(), name: &name };
         tags::trail(&mut tx, &permit.caller, &place, "tag_restore", object).await?;
+        for accessory in &attached {
+            let digest = stored_digest(&accessory.digest)?;
+            tags::point(&mut tx, &permit.caller, known.id, accessory.id, &accessory.tags, &digest, "restore")
+                .await?;
+        }
+        let attached: Vec<i64> = attached.into_iter().map(|accessory| accessory.id).collect();
         let charge = sqlx::query_scalar!(
-            r#"select catalog.publish($1, $2, $3, $4, '{}') as "charge!""#,
+            r#"select (catalog.publish($1, $2, $3, $4, '{}') + coalesce(
+                   (select sum(catalog.publish($1, $2, id, false, '{}')) from unnest($5::bigint[]) as id), 0)
+               )::bigint as "charge!""#,
             place.project.0,
             known.id,
             manifest,
-            row.alive
+            row.alive,
+            &attached
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -246,9 +256,10 @@ impl TagHistory {
         Ok(())
     }
 
-    async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<i64, Error> {
-        sqlx::query_scalar!(
-            "select id from catalog.repositories
+    async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<Known, Error> {
+        sqlx::query_as!(
+            Known,
+            "select id, tag_count from catalog.repositories
              where project_id = $1 and path = $2 and deleted_at is null and last_published_at is not null",
             project,
             repository.as_str()
@@ -257,6 +268,48 @@ impl TagHistory {
         .await?
         .ok_or_else(|| Error::RepositoryUnknown(repository.to_string()))
     }
+}
+
+/// A repository that is there.
+struct Known {
+    id: i64,
+    tag_count: i64,
+}
+
+/// What was attached to a manifest and deleted with it.
+struct Attached {
+    id: i64,
+    digest: Vec<u8>,
+    /// Those it had, without those that name something else by now.
+    tags: Vec<String>,
+}
+
+/// Brings a deleted manifest back, and what was attached to it and deleted with it, which is returned.
+async fn revive(tx: &mut Tx, manifest: i64) -> Result<Vec<Attached>, Error> {
+    let attached = sqlx::query_as!(
+        Attached,
+        r#"select m.id, m.digest, array(
+               select distinct h.tag from catalog.tag_history h
+               where h.repository_id = m.repository_id and h.from_digest = m.digest and h.action = 'delete'
+                 and h.at = m.deleted_at and not exists (
+                     select 1 from catalog.tags t where t.repository_id = m.repository_id and t.name = h.tag)
+           ) as "tags!"
+           from catalog.manifests m
+           where m.id in (select catalog.deleted_with($1)) and m.id <> $1 order by m.id"#,
+        manifest
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut ids: Vec<i64> = attached.iter().map(|accessory| accessory.id).collect();
+    ids.push(manifest);
+    sqlx::query!(
+        "update catalog.manifests set deleted_at = null, gc_after = catalog.review_at('manifest_created')
+         where id = any($1)",
+        &ids
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(attached)
 }
 
 fn entries() -> Select {
@@ -275,8 +328,7 @@ fn entries() -> Select {
         "catalog.tags t join catalog.repositories r on r.id = t.repository_id
          join catalog.manifests m on m.id = t.manifest_id",
     )
-    .and_sql("r.deleted_at is null")
-    .and_sql("m.deleted_at is null")
-    // Tags of signatures are no tags to people.
-    .and_sql("m.attached_digest is null or not catalog.is_attached(m.repository_id, m.attached_digest)")
+    // Tags are removed with what they name.
+    .keyed("t.id", "catalog.tags t")
+    .and_sql("not t.hidden")
 }

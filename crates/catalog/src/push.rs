@@ -402,6 +402,12 @@ async fn insert_manifest(
     )
     .execute(&mut **tx)
     .await?;
+    if !known.alive {
+        // What is pushed anew is a new artifact to people; what is restored keeps its labels.
+        sqlx::query!("delete from catalog.manifest_labels where manifest_id = $1", known.id)
+            .execute(&mut **tx)
+            .await?;
+    }
     // A cache index may come before the layers it names; those that have arrived since are kept from now on.
     let recorded = record_children(tx, known.id, children).await?;
     Ok(Stored { id: known.id, alive_before: known.alive, recorded })

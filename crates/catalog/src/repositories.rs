@@ -39,7 +39,7 @@ const COLUMNS: Columns = Columns::new(
         list::integer("pull_count", "r.pull_count").sortable(),
         list::time("creation_time", "r.created_at").sortable(),
         list::time("update_time", "r.updated_at").sortable(),
-        list::integer("artifact_count", "r.manifest_count").sort_only(),
+        list::integer("artifact_count", "r.artifact_count").sort_only(),
     ],
     "r.created_at desc",
     "r.id desc",
@@ -47,13 +47,7 @@ const COLUMNS: Columns = Columns::new(
 
 const ROW: &str =
     "r.id, r.project_id, r.path::text as path, r.description, r.pull_count, r.created_at, r.updated_at,
-    (select count(*) from catalog.manifests m where m.repository_id = r.id and m.deleted_at is null
-       and not exists (select 1 from catalog.manifests s
-                       where s.repository_id = r.id and s.digest = m.attached_digest and s.deleted_at is null)
-       and (exists (select 1 from catalog.tags t where t.manifest_id = m.id)
-            or not exists (select 1 from catalog.manifest_children c
-                           join catalog.manifests p on p.id = c.parent_id and p.deleted_at is null
-                           where c.repository_id = r.id and c.child_digest = m.digest))) as artifact_count";
+    r.artifact_count";
 
 /// Repositories. Clone freely.
 #[derive(Clone)]

@@ -107,6 +107,7 @@ pub struct Column {
     kind: Kind,
     filters: bool,
     sorts: bool,
+    joined: bool,
 }
 
 /// A text column: equal, any of, contains.
@@ -130,7 +131,7 @@ pub const fn flag(key: &'static str, sql: &'static str) -> Column {
 }
 
 const fn column(key: &'static str, sql: &'static str, kind: Kind) -> Column {
-    Column { key, sql, kind, filters: true, sorts: false }
+    Column { key, sql, kind, filters: true, sorts: false, joined: false }
 }
 
 impl Column {
@@ -142,6 +143,11 @@ impl Column {
     /// May be sorted by and not filtered.
     pub const fn sort_only(self) -> Self {
         Self { sorts: true, filters: false, ..self }
+    }
+
+    /// Looks at more than the one table of [`Select::keyed`].
+    pub const fn joined(self) -> Self {
+        Self { joined: true, ..self }
     }
 }
 
@@ -268,13 +274,28 @@ impl Condition {
 pub struct Select {
     columns: &'static str,
     from: &'static str,
+    /// The key of the rows, and the one table that has it.
+    keyed: Option<(&'static str, &'static str)>,
+    counted: Option<i64>,
     conditions: Vec<Condition>,
 }
 
 impl Select {
     /// `columns_sql` comes after `select`, `from_sql` after `from`; the latter has no `where` of its own.
     pub fn new(columns_sql: &'static str, from_sql: &'static str) -> Self {
-        Self { columns: columns_sql, from: from_sql, conditions: Vec::new() }
+        Self { columns: columns_sql, from: from_sql, keyed: None, counted: None, conditions: Vec::new() }
+    }
+
+    /// Rows are found in `table_sql` alone, by its unique `key_sql`, and only those of the page are joined with the rest;
+    /// otherwise every row before the page would be. Every condition given here may only look at that table; columns of
+    /// the list that look further are [`Column::joined`], and a client who asks for one gets the joined form.
+    pub fn keyed(self, key_sql: &'static str, table_sql: &'static str) -> Self {
+        Self { keyed: Some((key_sql, table_sql)), ..self }
+    }
+
+    /// How many rows there are when the client filters nothing, for those who keep count.
+    pub fn counted(self, total: i64) -> Self {
+        Self { counted: Some(total), ..self }
     }
 
     /// Adds a condition with one bound value at its end: `and("p.project_id = ", id)`.
@@ -330,6 +351,9 @@ where
     let read = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let total = if read < limit && (read > 0 || offset == 0) {
         offset + read
+    } else if let Some(total) = select.counted {
+        // Counted at another moment than the page was read, and never less than the page shows.
+        if read > 0 { total.max(offset + read) } else { total }
     } else {
         count_statement(&select).build_query_scalar().persistent(false).fetch_one(pool).await?
     };
@@ -347,7 +371,12 @@ where
 /// The select with what the client asked for.
 fn narrowed(mut select: Select, columns: &Columns, query: &Query) -> Result<Select, Error> {
     for (key, value) in &query.terms {
-        select.conditions.extend(conditions(columns, key, value)?);
+        let (column, conditions) = conditions(columns, key, value)?;
+        select.conditions.extend(conditions);
+        select.counted = None;
+        if column.joined {
+            select.keyed = None;
+        }
     }
     Ok(select)
 }
@@ -378,27 +407,42 @@ fn rows_statement(
     limit: i64,
     offset: i64,
 ) -> QueryBuilder<Postgres> {
+    let asked: Vec<(&Column, bool)> = sort
+        .iter()
+        .filter_map(|(key, descending)| Some((columns.find(key).filter(|column| column.sorts)?, *descending)))
+        .collect();
+    let order = |sql: &mut QueryBuilder<Postgres>| {
+        sql.push(" order by ");
+        for (column, descending) in &asked {
+            sql.push(column.sql).push(if *descending { " desc, " } else { ", " });
+        }
+        if asked.is_empty() {
+            sql.push(columns.default_order).push(", ");
+        }
+        sql.push(columns.tie_breaker);
+    };
+    let page = |sql: &mut QueryBuilder<Postgres>| {
+        select.push_where(sql);
+        order(sql);
+        sql.push(" limit ").push_bind(limit).push(" offset ").push_bind(offset);
+    };
     let mut sql = QueryBuilder::new("select ");
     sql.push(select.columns).push(" from ").push(select.from);
-    select.push_where(&mut sql);
-    sql.push(" order by ");
-    let mut sorted = false;
-    for (key, descending) in sort {
-        if let Some(column) = columns.find(key).filter(|column| column.sorts) {
-            sql.push(column.sql).push(if *descending { " desc, " } else { ", " });
-            sorted = true;
+    match select.keyed.filter(|_| asked.iter().all(|(column, _)| !column.joined)) {
+        Some((key, table)) => {
+            sql.push(" where ").push(key).push(" = any(array(select ").push(key).push(" from ").push(table);
+            page(&mut sql);
+            sql.push("))");
+            order(&mut sql);
         }
+        None => page(&mut sql),
     }
-    if !sorted {
-        sql.push(columns.default_order).push(", ");
-    }
-    sql.push(columns.tie_breaker).push(" limit ").push_bind(limit).push(" offset ").push_bind(offset);
     sql
 }
 
 fn count_statement(select: &Select) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new("select count(*) from ");
-    sql.push(select.from);
+    sql.push(select.keyed.map_or(select.from, |(_, table)| table));
     select.push_where(&mut sql);
     sql
 }
@@ -430,7 +474,11 @@ fn split_key(key: &str) -> Option<(&str, Option<Comparison>)> {
 }
 
 /// What one term of the query means for this list.
-fn conditions(columns: &Columns, key: &str, value: &Value) -> Result<Vec<Condition>, Error> {
+fn conditions<'c>(
+    columns: &'c Columns,
+    key: &str,
+    value: &Value,
+) -> Result<(&'c Column, Vec<Condition>), Error> {
     let unknown = || Error::UnknownKey(key.to_owned());
     let (name, comparison) = split_key(key).ok_or_else(unknown)?;
     let column = columns.find(name).filter(|column| column.filters).ok_or_else(unknown)?;
@@ -470,12 +518,12 @@ fn conditions(columns: &Columns, key: &str, value: &Value) -> Result<Vec<Conditi
                     bounds.push(Condition::compare(column.sql, operator, bind(bound)?));
                 }
             }
-            return Ok(bounds);
+            return Ok((column, bounds));
         }
         // A list or a range together with a comparison that takes one value.
         (Value::Fuzzy(_) | Value::Any(_) | Value::Range { .. }, Some(_)) => return Err(unfit()),
     };
-    Ok(vec![condition])
+    Ok((column, vec![condition]))
 }
 
 /// A value of the column's type, or nothing when the text is none.

@@ -9,6 +9,7 @@ use catalog::{Accessory, Artifact, ArtifactFlags, ChildReference};
 use oci::{Reference, RepositoryName};
 use serde::Serialize;
 use serde_json::Value;
+use tenancy::list::Page;
 use tenancy::roles::{Action, Resource};
 use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
 
@@ -170,8 +171,24 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
     let (query, flags) = (params.list_query()?, flags(&params)?);
     let repository = context.repository(&permit)?;
     let page = context.state.catalog.artifacts.list(&permit, &repository, &query, flags).await?;
+    listed(&params, &context, page)
+}
+
+pub(crate) async fn list_in_project(context: Context) -> Result<HttpResponse, Failure> {
+    let permit = context.permit::<ListArtifacts>().await?;
+    let params = context.params()?;
+    let query = params.list_query()?;
+    let latest = params.flag("latest_in_repository")?.unwrap_or(false);
+    // Unlike the list of one repository, this one shows accessories only when asked to.
+    let accessories = params.flag("with_accessory")?.unwrap_or(false);
+    let flags = ArtifactFlags { accessories, ..flags(&params)? };
+    let page = context.state.catalog.artifacts.list_in_project(&permit, &query, latest, flags).await?;
+    listed(&params, &context, page)
+}
+
+fn listed(params: &Params, context: &Context, page: Page<Artifact>) -> Result<HttpResponse, Failure> {
     let mut response = HttpResponse::Ok();
-    params.paging()?.headers(&mut response, context.path(), &params, page.total);
+    params.paging()?.headers(&mut response, context.path(), params, page.total);
     Ok(response.json(page.rows.into_iter().map(ArtifactOutput::from).collect::<Vec<_>>()))
 }
 

@@ -87,6 +87,7 @@ routes! {
     "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;
     "updateProjectMember" "PUT" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::update;
     "deleteProjectMember" "DELETE" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::delete;
+    "listArtifactsOfProject" "GET" "/api/v2.0/projects/{project_name_or_id}/artifacts" Checked artifacts::list_in_project;
     "listProjectTags" "GET" "/api/v2.0/projects/{project_name_or_id}/tags" Checked tags::of_project;
     "listRepositoryTags" "GET" "/api/v2.0/projects/{project_name}/repositories/{repository_name}/tags"
         Checked tags::of_repository;

@@ -11,10 +11,10 @@ const REPOSITORIES: [&str; 3] = ["p/a", "p/b", "p/c"];
 const LAYERS: [&[u8]; 5] = [b"1", b"22", b"333", b"4444", b"55555"];
 
 /// A small generator with a seed: a failure names the seed that shows it again.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         ((self.0 >> 33) as usize) % sides
     }

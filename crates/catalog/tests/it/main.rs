@@ -6,6 +6,7 @@ extern crate hythe_catalog as catalog;
 
 mod accounting;
 mod bucket;
+mod listed;
 mod manifests;
 #[path = "../../../blobstore/tests/support/mod.rs"]
 mod s3;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tenancy::{NewProject, Tenancy};
 
 /// The config of every image.
-const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
+pub const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
 
 pub struct World {
     pub database: TestDatabase,

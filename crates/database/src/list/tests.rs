@@ -32,7 +32,7 @@ fn any(texts: &[&str]) -> Value {
 fn sql(terms: Vec<(&str, Value)>, sort: &[(&str, bool)]) -> Result<String, Error> {
     let mut select = Select::new("t.id", "things t").and_sql("a or b");
     for (key, value) in &terms {
-        select.conditions.extend(conditions(&COLUMNS, key, value)?);
+        select.conditions.extend(conditions(&COLUMNS, key, value)?.1);
     }
     let sort: Vec<_> = sort.iter().map(|(key, descending)| ((*key).to_owned(), *descending)).collect();
     Ok(rows_statement(&select, &COLUMNS, &sort, 10, 0).into_string())
@@ -135,6 +135,56 @@ async fn ids(database: &testing::TestDatabase, select: Select, query: &Query) ->
 
 fn all() -> Select {
     Select::new("t.id", "things t")
+}
+
+/// The rows of a page are found in `things`, and only they are joined.
+fn keyed() -> Select {
+    Select::new("t.id", "things t join things o on o.id = t.id").keyed("t.id", "things t")
+}
+
+#[test]
+fn only_the_rows_of_the_page_are_joined() {
+    const JOINED: Columns = Columns::new(
+        &[text("name", "t.name").sortable(), text("other", "o.name").sortable().joined()],
+        "t.id",
+        "t.id",
+    );
+    let statement = |term: &str, sort: &str| {
+        let terms = vec![(term.to_owned(), exact("x"))];
+        let sort = vec![(sort.to_owned(), true)];
+        let query = Query { terms, sort, ..Query::default() };
+        let select = narrowed(keyed(), &JOINED, &query).unwrap();
+        (
+            rows_statement(&select, &JOINED, &query.sort, 10, 0).into_string(),
+            count_statement(&select).into_string(),
+        )
+    };
+    let (rows, count) = statement("name", "name");
+    assert_eq!(
+        rows,
+        "select t.id from things t join things o on o.id = t.id where t.id = any(array(select t.id from things t \
+         where (t.name = $1) order by t.name desc, t.id limit $2 offset $3)) order by t.name desc, t.id"
+    );
+    assert_eq!(count, "select count(*) from things t where (t.name = $1)");
+    // What is asked of the other table needs it for every row.
+    for (term, sort) in [("other", "name"), ("name", "other")] {
+        let (rows, _) = statement(term, sort);
+        assert!(rows.starts_with("select t.id from things t join things o on o.id = t.id where ("), "{rows}");
+    }
+}
+
+#[tokio::test]
+async fn kept_counts_spare_the_counting() {
+    let database = things().await;
+    let asked = async |query: &Query| {
+        let before = database.statements().await;
+        let (rows, total) = ids(&database, keyed().counted(22), query).await;
+        (rows.len(), total, database.statements().await - before)
+    };
+    assert_eq!(asked(&Query::default()).await, (10, 22, 1));
+    assert_eq!(asked(&Query { page: 9, ..Query::default() }).await, (0, 22, 1));
+    let terms = vec![("name".to_owned(), exact("same"))];
+    assert_eq!(asked(&Query { terms, ..Query::default() }).await, (10, 20, 2), "a filter is counted");
 }
 
 #[tokio::test]
