@@ -52,6 +52,11 @@ impl Bench {
             ),
             (format!("100 of {artifacts} tags, by name"), format!("{LARGE}/tags?page_size=100")),
             ("by version, newest first".to_owned(), format!("{LARGE}/tags?page_size=100&sort=-semver")),
+            ("tags of a project".to_owned(), "/api/v2.0/projects/seed-00001/tags?page_size=100".to_owned()),
+            (
+                "artifacts of a project, every flag".to_owned(),
+                format!("/api/v2.0/projects/seed-00001/artifacts?page_size=100&{FLAGS}"),
+            ),
             ("search".to_owned(), "/api/v2.0/search?q=seed-000".to_owned()),
             (
                 "quotas, fullest first".to_owned(),

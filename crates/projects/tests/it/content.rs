@@ -134,3 +134,44 @@ async fn read_only_mode_refuses_deletions() {
     }
     assert_eq!(world.get("ana", &format!("{BASE}/app")).await.status, 200);
 }
+
+#[actix_web::test]
+async fn artifacts_of_all_repositories_of_a_project() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    let other = world.project("ana", "beta", false).await;
+    for (project, name, tag) in
+        [(id, "alpha/app", "v1"), (id, "alpha/app", "v2"), (id, "alpha/web", "v1"), (other, "beta/app", "v9")]
+    {
+        world.image(project, name, tag, format!("{name} {tag}").as_bytes()).await;
+    }
+    let list = "/api/v2.0/projects/alpha/artifacts";
+    let seen = async |query: &str| -> Vec<String> {
+        let answer = world.get("ana", &format!("{list}?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+        let rows = answer.json();
+        let rows = rows.as_array().unwrap();
+        assert_eq!(answer.header("x-total-count").unwrap(), rows.len().to_string(), "{query}");
+        let name = |row: &Value| {
+            format!(
+                "{}:{}",
+                row["repository_name"].as_str().unwrap(),
+                row["tags"][0]["name"].as_str().unwrap()
+            )
+        };
+        rows.iter().map(name).collect()
+    };
+    assert_eq!(seen("").await, ["alpha/web:v1", "alpha/app:v2", "alpha/app:v1"]);
+    assert_eq!(seen("latest_in_repository=true").await, ["alpha/web:v1", "alpha/app:v2"]);
+    let config = "application%2Fvnd.oci.image.config.v1%2Bjson";
+    assert_eq!(
+        seen(&format!("latest_in_repository=true&q=media_type%3D{config}")).await,
+        ["alpha/web:v1", "alpha/app:v2"]
+    );
+    assert!(seen("latest_in_repository=true&q=media_type%3Dapplication%2Fjson").await.is_empty());
+    assert_eq!(seen("q=tags%3Dv2").await, ["alpha/app:v2"]);
+    assert_eq!(seen("q=repository_name%3D~web&sort=repository_name").await, ["alpha/web:v1"]);
+    assert_eq!(world.get("ana", &format!("{list}?latest_in_repository=perhaps")).await.status, 422);
+    assert_eq!(world.get("ana", &format!("{list}?q=tags%3D%00")).await.status, 400);
+    assert_eq!(world.get("ben", list).await.status, 403);
+}
