@@ -4,6 +4,7 @@
 
 mod admin;
 mod audit;
+mod client;
 mod config;
 mod keys;
 mod migrate;
@@ -15,7 +16,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Role;
 use crate::exit::{Exit, Failure};
@@ -23,16 +25,30 @@ use crate::settings::{self, Flags, Loaded};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-    0 done                      6 conflict (already running, address in use)
-    1 failed                    8 database not reachable
+    0 done                      6 conflict or precondition (exists already, in use, not empty)
+    1 failed                    8 database or server not reachable
     2 usage                     9 storage full or not usable
-    3 configuration invalid   130 interrupted
-    4 not found                10 the audit trail was changed
+    3 configuration invalid    10 the audit trail was changed
+    4 not found               130 interrupted
+    5 denied, or not logged in
 
 Examples:
     hythe serve --data-dir ./data
     hythe config check --config /etc/hythe/hythe.yaml
-    echo 'a new password' | hythe admin reset-password admin --password-stdin";
+    echo 'a new password' | hythe admin reset-password admin --password-stdin
+    hythe login https://hub.example.org --username kim
+    hythe tag list demo --sort -push_time --output json";
+
+/// Commands by what they are for, so that services and client verbs, some of which differ by one letter, stand apart.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Services", &["serve", "registry", "auth", "projects", "worker", "gateway"]),
+    ("On the server's machine", &["migrate", "config", "admin", "keys", "audit"]),
+    (
+        "From anywhere, over the API",
+        &["login", "logout", "project", "repo", "tag", "artifact", "label", "robot", "user", "token"],
+    ),
+    ("Others", &["completions", "version"]),
+];
 
 /// A container registry: OCI distribution, tokens, projects and background work in one program.
 #[derive(Parser)]
@@ -70,6 +86,31 @@ enum Command {
     /// Check the audit trail for changes made behind the server's back.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Log in at a server: trade the password for an access token and keep that.
+    Login(client::Login),
+    /// Forget a login.
+    Logout(client::Logout),
+    /// Projects and their members.
+    Project(client::Noun<client::Project>),
+    /// Repositories of projects.
+    Repo(client::Noun<client::Repository>),
+    /// Tags, their history, and bringing back what they named.
+    Tag(client::Noun<client::Tag>),
+    /// Artifacts: show, copy, label, delete.
+    Artifact(client::Noun<client::Artifact>),
+    /// Labels of projects and of the installation.
+    Label(client::Noun<client::Label>),
+    /// Accounts of programs and their secrets.
+    Robot(client::Noun<client::Robot>),
+    /// Accounts of people.
+    User(client::Noun<client::User>),
+    /// Personal access tokens.
+    Token(client::Noun<client::Token>),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Print the version.
     Version(version::Version),
 }
@@ -133,7 +174,15 @@ fn load(flags: &Flags) -> Result<Loaded, Failure> {
 
 /// Reads the command line, does what it says, and reports how that ended.
 pub fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = command().try_get_matches().and_then(|matches| Line::from_arg_matches(&matches));
+    let line = line.unwrap_or_else(|error| {
+        let pointer = pointer(&error, std::env::args().nth(1).as_deref());
+        let _ = error.print();
+        if let Some(pointer) = pointer {
+            eprintln!("\n{pointer}");
+        }
+        std::process::exit(error.exit_code());
+    });
     match run(line.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -141,6 +190,34 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// The command line, its commands listed in groups.
+fn command() -> clap::Command {
+    let command = Line::command();
+    let mut list = String::new();
+    for (title, names) in GROUPS {
+        list.push_str(&format!("{title}:\n"));
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            list.push_str(&format!("    {name:<12}{about}\n"));
+        }
+        list.push('\n');
+    }
+    command.help_template(format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}Options:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// Where somebody wanted to go who wrote `hythe projects list`.
+fn pointer(error: &clap::Error, first: Option<&str>) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_service =
+        error.kind() == ErrorKind::UnknownArgument && first == Some("projects") && !word.starts_with('-');
+    is_service.then(|| {
+        "hythe projects runs a service and takes no words; the client's command is hythe project".to_owned()
+    })
 }
 
 fn run(command: Command) -> Result<Exit, Failure> {
@@ -156,6 +233,21 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Admin(command) => in_runtime(admin::run(command)),
         Command::Keys(command) => in_runtime(keys::run(command)),
         Command::Audit(command) => in_runtime(audit::run(command)),
+        Command::Login(line) => in_runtime(line.run()),
+        Command::Logout(line) => line.run(),
+        Command::Project(noun) => in_runtime(client::project::run(noun)),
+        Command::Repo(noun) => in_runtime(client::repository::run(noun)),
+        Command::Tag(noun) => in_runtime(client::tag::run(noun)),
+        Command::Artifact(noun) => in_runtime(client::artifact::run(noun)),
+        Command::Label(noun) => in_runtime(client::label::run(noun)),
+        Command::Robot(noun) => in_runtime(client::robot::run(noun)),
+        Command::User(noun) => in_runtime(client::user::run(noun)),
+        Command::Token(noun) => in_runtime(client::token::run(noun)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut self::command(), "hythe", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
         Command::Version(version) => version::run(&version),
     }
 }
@@ -193,11 +285,10 @@ pub(crate) fn print(text: &str) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed_and_narrow() {
-        let mut command = Line::command();
+        let mut command = command();
         command.clone().debug_assert();
         command.build();
         let mut pending = vec![command];
@@ -206,8 +297,36 @@ mod tests {
             for line in help.lines() {
                 assert!(line.chars().count() <= 100, "{line}");
             }
-            assert!(command.get_about().is_some(), "{}", command.get_name());
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name}");
+            for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
+                assert!(option.get_help().is_some(), "{name} --{} says nothing", option.get_id());
+            }
             pending.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned());
         }
+    }
+
+    #[test]
+    fn every_command_stands_in_one_group_of_the_help() {
+        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut sorted = listed.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), listed.len());
+        let line = Line::command();
+        let mut there: Vec<&str> = line.get_subcommands().map(clap::Command::get_name).collect();
+        there.sort_unstable();
+        assert_eq!(sorted, there);
+    }
+
+    #[test]
+    fn a_service_with_words_points_to_the_client() {
+        let pointed = |line: &[&str]| {
+            let error = command().try_get_matches_from(line).expect_err("no such line");
+            pointer(&error, line.get(1).copied())
+        };
+        assert!(pointed(&["hythe", "projects", "list"]).is_some_and(|text| text.ends_with("hythe project")));
+        assert_eq!(pointed(&["hythe", "projects", "--lisen", "x"]), None);
+        assert_eq!(pointed(&["hythe", "project", "lits"]), None);
     }
 }

@@ -15,6 +15,8 @@ pub enum Exit {
     Usage = 2,
     Configuration = 3,
     NotFound = 4,
+    /// Not allowed, or not logged in.
+    Denied = 5,
     Conflict = 6,
     Unreachable = 8,
     Storage = 9,

@@ -8,6 +8,7 @@
 //! Values of secret keys leave this module only inside the typed sections; what is shown is masked.
 
 mod check;
+mod client;
 mod compat;
 mod describe;
 mod merge;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use sealed::Secret;
 use serde::Deserialize;
 
+pub use client::{Client, secret_from};
 pub use describe::{Description, describe, markdown};
 pub use merge::{Merged, Source};
 
@@ -290,7 +292,9 @@ impl Environment {
                     || name == "XDG_DATA_HOME"
                     || name == "HOME"
             })
-            .filter(|(name, _)| name != ADMIN_PASSWORD && name != ADMIN_PASSWORD_FILE)
+            .filter(|(name, _)| {
+                name != ADMIN_PASSWORD && name != ADMIN_PASSWORD_FILE && name != client::PASSWORD
+            })
             .collect();
         Self { variables, reads_default_file: true, is_root: nix::unistd::Uid::effective().is_root() }
     }

@@ -1,4 +1,4 @@
-//! Passwords on their way in: from a pipe, or typed twice without an echo. Never from an argument.
+//! Passwords on their way in: from a pipe, or typed without an echo, new ones twice. Never from an argument.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -25,6 +25,27 @@ pub(super) fn read(piped: bool) -> Result<Secret, Failure> {
     if password.expose().is_empty() {
         return Err(Failure::text(Exit::Usage, "no password on standard input")
             .remedy("echo 'a new password' | hythe admin ... --password-stdin"));
+    }
+    Ok(password)
+}
+
+/// A password that somebody has already, typed once.
+pub(super) fn ask(question: &str) -> Result<Secret, Failure> {
+    let password = typed(question)?;
+    if password.expose().is_empty() {
+        return Err(Failure::text(Exit::Usage, "no password was typed"));
+    }
+    Ok(password)
+}
+
+/// The first line of standard input; what follows stays for who reads next.
+pub(super) fn first_line() -> Result<Secret, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(BYTES_MAX).read_line(&mut text);
+    read.map_err(|error| Failure::new(Exit::Usage, error))?;
+    let password = without_newline(text);
+    if password.expose().is_empty() {
+        return Err(Failure::text(Exit::Usage, "no password on standard input"));
     }
     Ok(password)
 }
