@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import artifact_cases  # noqa: E402
+import client_cases  # noqa: E402
 import clients  # noqa: E402
 import containerd_cases  # noqa: E402
 import docker_cases  # noqa: E402
@@ -41,6 +42,7 @@ SUITES = [
     artifact_cases.suite,
     signing.suite,
     rest_cases.suite,
+    client_cases.suite,
     resilience.suite,
 ]
 

@@ -137,13 +137,14 @@ async fn check(client: &Client) -> Result<bool, Failure> {
 
 /// Makes the access token that is kept instead of the password.
 async fn with_token(client: &Client, name: &str, days: u32) -> Result<Entry, Failure> {
+    // An account has each name once, and a machine may have several logins of one account.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|character| !character.is_control()).take(100).collect();
     let end = (days > 0).then(|| {
         let end = Clock::system().now() + chrono::Duration::days(days.into());
         end.to_rfc3339_opts(SecondsFormat::Secs, true)
     });
-    let body = json!({ "name": format!("hythe login on {host}"), "scopes": ["api"], "expires_at": end });
+    let body = json!({ "name": format!("hythe login on {host} {:08x}", rand::random::<u32>()), "scopes": ["api"], "expires_at": end });
     let made = client.post(&Path::new("/users/current/tokens"), body).await.map_err(refused)?.body;
     let Some(secret) = made["secret"].as_str() else {
         return Err(Failure::text(Exit::Failed, format!("{} made no access token", client.server())));

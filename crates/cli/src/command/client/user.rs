@@ -36,7 +36,7 @@ pub(in crate::command) enum User {
     /// Make somebody a system administrator, or no longer one.
     Sysadmin {
         name: String,
-        #[arg(value_name = "on|off", value_parser = on_or_off)]
+        #[arg(value_name = "on|off", action = clap::ArgAction::Set, value_parser = on_or_off)]
         state: bool,
     },
     /// Delete an account.
