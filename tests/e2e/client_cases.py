@@ -260,7 +260,8 @@ def _(world):
     ends(made["secret"], "the old secret still works")
     admin("robot", "disable", name)
     ends(fresh, "a disabled robot works")
-    equal(admin.json("robot", "show", made["id"])["disable"], True, "disabled, by id")
+    for other in (made["id"], f"robot+closed+{short}"):
+        equal(admin.json("robot", "show", other)["disable"], True, f"disabled, by {other}")
     admin("robot", "enable", name)
     check(works(fresh), "an enabled robot does not work")
     admin("robot", "update", name, "--description", "builds", "--allow", "repository:pull", "--allow", "tag:list")

@@ -1,7 +1,7 @@
 //! `hythe robot`: accounts of programs.
 //!
-//! A robot is named by its id or its whole name (`robot$ci`, `robot$project+ci`). Its secret is printed once, where the
-//! server makes it, and never again.
+//! A robot is named by its id or its whole name: `robot$ci`, `robot$project+ci`, or with `robot+` in front, which a shell
+//! leaves alone. Its secret is printed once, where the server makes it, and never again.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,8 @@ use super::{Listing, Noun, Removal, project};
 use crate::exit::{Exit, Failure};
 
 const PREFIX: &str = "robot$";
+/// Means the same, as at a login.
+const PREFIX_TWIN: &str = "robot+";
 
 #[derive(Subcommand)]
 pub(in crate::command) enum Robot {
@@ -250,10 +252,12 @@ async fn robot_of(session: &Session, robot: &str) -> Result<Value, Failure> {
     if let Ok(id) = robot.parse::<i64>() {
         return session.client.get(&Path::new("/robots").id(id)).await.map_err(refused);
     }
+    let twin = robot.strip_prefix(PREFIX_TWIN).map(|rest| format!("{PREFIX}{rest}"));
+    let robot = twin.as_deref().unwrap_or(robot);
     let Some(stored) = robot.strip_prefix(PREFIX) else {
         let text = format!("{} is no robot", client::printable(robot));
         return Err(Failure::text(Exit::Usage, text)
-            .remedy("name it by its id, or in full: 'robot$ci' or 'robot$project+ci' in quotes"));
+            .remedy("name it by its id, or in full: robot+ci or robot+PROJECT+ci"));
     };
     let own = match project_in(robot) {
         None => String::new(),
