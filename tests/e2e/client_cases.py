@@ -1,10 +1,14 @@
 """The client verbs of `hythe`: what each does, in which forms it says so, how it ends, and that it keeps its secrets."""
 
+import asyncio
+import contextlib
+import http.server
 import json
 import os
 import pty
 import secrets
 import select
+import ssl
 import stat
 import subprocess
 import threading
@@ -13,7 +17,7 @@ from pathlib import Path
 
 from support.http import free_port
 from support.server import ADMIN, MAINTAINER, binary
-from support.suite import Suite, check, equal
+from support.suite import Suite, check, equal, run
 from world import OCI_INDEX, PASSWORD
 
 suite = Suite("client")
@@ -375,6 +379,94 @@ def _(world):
     dev.file.chmod(0o600)
     dev.file.write_text('{"servers": "hyt_broken"}')
     check("hyt_" not in dev("project", "list", code=CONFIGURATION), "a message shows what the file holds")
+
+
+@contextlib.contextmanager
+def tls_in_front(host, directory):
+    """A TLS relay to `host` with a certificate of its own authority; yields its address and the authority's file."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    ca, ca_key, leaf, leaf_key = (directory / name for name in ("ca.pem", "ca.key", "leaf.pem", "leaf.key"))
+    run("openssl", "req", "-x509", *key, "-subj", "/CN=authority", "-keyout", ca_key, "-out", ca)
+    names = ["-subj", "/CN=leaf", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    run("openssl", "req", "-x509", *key, *names, "-CA", ca, "-CAkey", ca_key, "-keyout", leaf_key, "-out", leaf)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf, leaf_key)
+
+    async def pump(reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader, writer):
+        inner = await asyncio.open_connection(*host.split(":"))
+        await asyncio.gather(pump(reader, inner[1]), pump(inner[0], writer))
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(relay, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+@suite.case("hythe over TLS trusts the authority it is told, remembers it with the login, and no other")
+def _(world):
+    shell = Shell(world)
+    with tls_in_front(world.server.host, shell.home) as (url, ca):
+        login = ["login", url, "--username", "dev", "--password-stdin"]
+        contains(shell(*login, code=UNREACHABLE, stdin=PASSWORD), "cannot be reached", "certificate")
+        shell(*login, "--ca-file", ca, stdin=PASSWORD)
+        equal(shell("user", "show", "-o", "name"), "dev\n", "who is logged in")
+        shell("user", "show", "--server", url.replace("https", "http"), code=UNREACHABLE)
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A server that is no Hythe, and curious."""
+
+    asked = []
+    answers = {}
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        status, headers, body = self.answers[self.path.split("?")[0]]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@suite.case("hythe takes its credentials nowhere else, and says so when something else than Hythe answers")
+def _(world):
+    shell = Shell(world)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        elsewhere = f"http://localhost:{server.server_port}/caught"
+        data = {"Content-Type": "application/json"}
+        Stranger.answers = {
+            "/api/v2.0/projects": (200, {**data, "Link": f'<{elsewhere}>; rel="next"'}, b'[{"name":"a"}]'),
+            "/api/v2.0/repositories": (302, {"Location": elsewhere}, b""),
+            "/api/v2.0/users/current": (200, {"Content-Type": "text/html"}, b"<html>hello</html>"),
+            "/api/v2.0/users/search": (404, data, b'{"errors":[{"code":"X","message":"\\u001b[2Jgone"}]}'),
+            "/caught": (200, data, b"[]"),
+        }
+        asking = ["--server", url, "--username", "dev", "--password-stdin"]
+        contains(shell("project", "list", "--all", *asking, stdin=PASSWORD, code=FAILED), "somewhere else")
+        contains(shell("repo", "list", *asking, stdin=PASSWORD, code=FAILED), "answered 302")
+        contains(shell("user", "show", *asking, stdin=PASSWORD, code=FAILED), "does not answer as a Hythe server")
+        contains(shell("user", "show", "kim", *asking, stdin=PASSWORD, code=NOT_FOUND), "\\u{1b}[2Jgone")
+        check(all(path.startswith("/api/v2.0/") for path, _ in Stranger.asked), f"it went to {Stranger.asked}")
+        server.shutdown()
 
 
 @suite.case("hythe shows no secret: not in the list of processes, its output or its messages")
