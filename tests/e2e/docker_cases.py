@@ -3,7 +3,9 @@
 import base64
 import concurrent.futures
 import json
+import secrets
 
+from support.server import MAINTAINER
 from support.suite import Suite, check, equal, run
 from world import CREDENTIALS, noise, vfs
 
@@ -163,6 +165,28 @@ def _(world):
     docker.build(image, [noise(1_000)])
     text = docker("push", image, expect=None)
     check("denied" in text or "unauthorized" in text, f"neither denied nor unauthorized in:\n{text}")
+
+
+@suite.case("docker push into a full project is denied with a text that says what is full and what to do")
+def _(world):
+    docker = world.docker("dev")
+    name = f"full-{secrets.token_hex(3)}"
+    world.server.project_create(name)
+    world.server.member_add(name, "dev", MAINTAINER)
+    limit = {"hard": {"storage": 50_000}}
+    admin = world.server.admin()
+    number = admin.api("GET", f"/projects/{name}").json()["project_id"]
+    equal(admin.api("PUT", f"/quotas/{number}", limit).status, 200, "the status of the new quota")
+    first, second, huge = (f"{world.host}/{name}/app:{tag}" for tag in ("1", "2", "huge"))
+    for image, size in ((first, 30_000), (second, 30_000), (huge, 200_000)):
+        docker.build(image, [noise(size)])
+    docker("push", first)
+    text = docker("push", second, expect=None)
+    contains(text, f'denied: storage quota of project "{name}" is used up (')
+    contains(text, "delete artifacts that are no longer needed")
+    # What could never fit is refused while it is sent.
+    contains(docker("push", huge, expect=None), "denied: ", "its quota of 48.8 KiB")
+    equal(world.tags(f"{name}/app"), ["1"], "the tags")
 
 
 @suite.case("docker pushes four images with a shared layer at the same time")
