@@ -194,7 +194,11 @@ pub fn main() -> ExitCode {
 
 /// The command line, its commands listed in groups.
 fn command() -> clap::Command {
-    let command = Line::command();
+    let mut command = Line::command();
+    for (name, examples) in client::EXAMPLES {
+        let text = format!("Examples:\n    {}", examples.join("\n    "));
+        command = command.mut_subcommand(name, |verb| verb.after_help(text));
+    }
     let mut list = String::new();
     for (title, names) in GROUPS {
         list.push_str(&format!("{title}:\n"));

@@ -29,6 +29,60 @@ pub(super) use tag::Tag;
 pub(super) use token::Token;
 pub(super) use user::User;
 
+/// Lines that stand in the help of each noun.
+pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
+    (
+        "login",
+        &[
+            "hythe login https://hub.example.org --username kim",
+            "hythe login hub.example.org -u kim --password-stdin < password",
+        ],
+    ),
+    ("logout", &["hythe logout https://hub.example.org"]),
+    (
+        "project",
+        &[
+            "hythe project create team-a --quota 20GiB",
+            "hythe project member add team-a kim --role developer",
+            "hythe project delete team-a --force --dry-run",
+        ],
+    ),
+    ("repo", &["hythe repo list team-a --sort -update_time", "hythe repo delete team-a/app --yes"]),
+    (
+        "tag",
+        &[
+            "hythe tag list team-a/app --sort -semver",
+            "hythe tag history team-a/app:1.0",
+            "hythe tag restore team-a/app:1.0 --digest sha256:... --overwrite",
+        ],
+    ),
+    (
+        "artifact",
+        &[
+            "hythe artifact list team-a/app --output json",
+            "hythe artifact copy team-a/app:1.0 released/app",
+            "hythe artifact label team-a/app:1.0 stable",
+        ],
+    ),
+    ("label", &["hythe label create stable --project team-a --color '#00ff00'"]),
+    (
+        "robot",
+        &[
+            "hythe robot create ci --project team-a --allow repository:push",
+            "hythe robot refresh robot+team-a+ci -o name > secret",
+        ],
+    ),
+    (
+        "user",
+        &[
+            "hythe user create kim --email kim@example.org",
+            "hythe user password",
+            "hythe user sysadmin kim on",
+        ],
+    ),
+    ("token", &["hythe token create laptop --scope pull --project team-a", "hythe token delete 7"]),
+];
+
 /// A noun: how to reach the server and how to write results, then the verb.
 #[derive(Args)]
 pub(super) struct Noun<V: Subcommand> {

@@ -54,9 +54,11 @@ pub(in crate::command) struct Create {
     /// In this project; otherwise of the whole installation.
     #[arg(long, value_name = "NAME")]
     project: Option<String>,
-    /// A right such as repository:pull; repeatable. Of the installation: demo=repository:pull in
-    /// a project, '*=repository:pull' in all of them, /=quota:list for what belongs to none.
-    #[arg(long = "allow", value_name = "[WHERE=]RESOURCE:ACTION", required = true, value_parser = right)]
+    /// A right such as repository:pull; repeatable.
+    ///
+    /// Robots of the installation need the place: demo=repository:pull in a project,
+    /// '*=repository:pull' in all of them, /=quota:list for what belongs to none.
+    #[arg(long = "allow", value_name = "[WHERE=]RESOURCE:ACTION", required = true, verbatim_doc_comment, value_parser = right)]
     rights: Vec<Right>,
     /// Days until it ends; -1 is never.
     #[arg(long, value_name = "N", default_value_t = 30, allow_hyphen_values = true)]
