@@ -176,7 +176,7 @@ def _(world):
 def _(world):
     equal(world.client("dev").registry("GET", "/v2/").status, 200, "the status of a request that needs a token")
     text = world.server.process.text()
-    for secret in (PASSWORD, NEW_PASSWORD, ADMIN[1], "eyJ", "Authorization", "refresh_token"):
+    for secret in (PASSWORD, NEW_PASSWORD, ADMIN[1], "eyJ", "hyt_", "Authorization", "refresh_token"):
         lines = [line for line in text.splitlines() if secret.lower() in line.lower()]
         equal(lines, [], f"lines with {secret!r}")
     check("/service/token" in text, "the log does not even hold the requests")

@@ -310,6 +310,57 @@ mod tests {
         }
     }
 
+    /// The words of the first `hythe …` in a line of a shell, up to what belongs to the shell; none without one.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let mut at = line.match_indices("hythe ").map(|(at, _)| at);
+        let begins =
+            |at: &usize| *at == 0 || line[..*at].ends_with(' ') || line[..*at].ends_with("target/release/");
+        let mut words = vec![String::new()];
+        let mut quote = None;
+        for character in line[at.find(begins)?..].chars() {
+            match (quote, character) {
+                (None, '|' | '<' | '>' | '#') if words.last().is_some_and(String::is_empty) => break,
+                (None, ' ') => words.push(String::new()),
+                (None, '\'' | '"') => quote = Some(character),
+                (Some(open), _) if open == character => quote = None,
+                _ => words.last_mut()?.push(character),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        Some(words)
+    }
+
+    #[test]
+    fn the_documents_name_commands_that_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut tried = 0;
+        for document in ["README.md", "docs/CLI.md", "docs/OPERATIONS.md"] {
+            let text = std::fs::read_to_string(root.join(document)).expect("the document");
+            let mut in_shell = false;
+            for line in text.lines() {
+                if line.starts_with("```") {
+                    in_shell = line == "```sh";
+                } else if let Some(words) = words(line).filter(|_| in_shell) {
+                    let parsed = command().try_get_matches_from(&words);
+                    assert!(
+                        parsed.is_ok(),
+                        "{document}: {line}\n{}",
+                        parsed.err().map(|e| e.to_string()).unwrap_or_default()
+                    );
+                    tried += 1;
+                }
+            }
+        }
+        let examples = client::EXAMPLES.iter().flat_map(|(_, examples)| examples.iter());
+        for line in examples.copied().chain(EXIT_CODES.lines()) {
+            if let Some(words) = words(line) {
+                assert!(command().try_get_matches_from(&words).is_ok(), "{line}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 40, "only {tried} lines were found");
+    }
+
     #[test]
     fn every_command_stands_in_one_group_of_the_help() {
         let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Account;
 use super::credentials::{Entry, Store};
-use super::session::{asked, given_password, open, refused, server};
+use super::session::{asked, given_password, open, refused, server, warn_if_exposed};
 use crate::command::print;
 use crate::exit::{Exit, Failure};
 use crate::settings;
@@ -54,9 +54,7 @@ impl Login {
         let store = Store::new(environment.credentials_file.clone());
         let mut logins = store.load()?;
         let server = server(self.server.as_deref(), &environment, &logins)?;
-        if server.is_exposed() {
-            eprintln!("warning: {server} has no TLS: whoever sits in between can read the password");
-        }
+        warn_if_exposed(&server);
         let named = self.username.clone().or(environment.username.clone());
         let authority = self.ca_file.clone().or(environment.ca_file.clone());
         let authority = authority.map(std::path::absolute).transpose();

@@ -217,7 +217,10 @@ fn connect(account: &Account, need: Need) -> Result<Client, Failure> {
     let kept = kept.filter(|entry| named.as_ref().is_none_or(|name| *name == entry.username));
     let name = named.or(kept.as_ref().map(|entry| entry.username.clone()));
     let credentials = match (given_password(account, environment)?, name) {
-        (Some(secret), Some(name)) => Some(Credentials { name, secret }),
+        (Some(secret), Some(name)) => {
+            warn_if_exposed(&server);
+            Some(Credentials { name, secret })
+        }
         (Some(_), None) => {
             return Err(
                 Failure::text(Exit::Usage, "there is a password, but whose is it?").remedy("add --username")
@@ -227,12 +230,22 @@ fn connect(account: &Account, need: Need) -> Result<Client, Failure> {
             let enough = |entry: &Entry| need == Need::Anything || !entry.is_access_token();
             match kept.filter(enough) {
                 Some(entry) => Some(Credentials { secret: entry.secret(), name }),
-                None => Some(asked(&server, name)?),
+                None => {
+                    warn_if_exposed(&server);
+                    Some(asked(&server, name)?)
+                }
             }
         }
         (None, None) => None,
     };
     open(server, credentials, authority.as_deref())
+}
+
+/// Tells who types a password where it can be read on the way. What a login keeps is sent without a word.
+pub(super) fn warn_if_exposed(server: &Server) {
+    if server.is_exposed() {
+        eprintln!("warning: {server} has no TLS: whoever sits in between can read the password");
+    }
 }
 
 /// Asks for the password of `name` on the terminal.
