@@ -221,6 +221,7 @@ def _(world):
     equal(admin.json("artifact", "show", f"{name}/copied:2.0")["digest"], second, "the copy")
     equal(admin("artifact", "accessories", f"{nested}:2.0", "-o", "json"), "[]\n", "nothing is attached")
     equal(len(admin.json("artifact", "list", nested)), 2, "the number of artifacts")
+    equal(len(admin.json("artifact", "list", name)), 3, "the number of artifacts of the project")
 
     contains(admin("tag", "delete", f"{nested}:2.0", "--dry-run"), second)
     admin("tag", "delete", f"{nested}:2.0", "--yes")

@@ -4,16 +4,16 @@ use clap::{Args, Subcommand};
 use client::{ArtifactName, Column, Path, RepositoryName, bytes, moment, text};
 use serde_json::{Value, json};
 
-use super::session::{Need, Session, not_found, refused};
+use super::session::{Need, Session, not_found, place_of, refused};
 use super::{Listing, Noun, Removal, label};
 use crate::exit::{Exit, Failure};
 
 #[derive(Subcommand)]
 pub(in crate::command) enum Artifact {
-    /// List the artifacts of a repository.
+    /// List the artifacts of a project or of one repository.
     List {
-        #[arg(value_name = "PROJECT/REPOSITORY", value_parser = RepositoryName::parse)]
-        repository: RepositoryName,
+        /// PROJECT or PROJECT/REPOSITORY.
+        place: String,
         #[command(flatten)]
         listing: Listing,
     },
@@ -61,6 +61,7 @@ pub(in crate::command) struct One {
 }
 
 const COLUMNS: &[Column] = &[
+    Column::new("REPOSITORY", 1, |row| text(&row["repository_name"])),
     Column::new("DIGEST", 0, |row| text(&row["digest"])),
     Column::new("TAGS", 0, tags),
     Column::new("TYPE", 2, |row| text(&row["type"])),
@@ -113,9 +114,9 @@ pub(in crate::command) async fn run(noun: Noun<Artifact>) -> Result<Exit, Failur
     let client = &session.client;
     let path = |one: &One| Path::artifact(&one.name).map_err(refused);
     match verb {
-        Artifact::List { repository, listing } => {
-            let path = Path::repository(&repository).map_err(refused)?.then("artifacts");
-            session.list(path.with("with_label", "true"), &listing, COLUMNS, name).await
+        Artifact::List { place, listing } => {
+            let path = place_of(&place)?.then("artifacts");
+            session.list(path, &listing, COLUMNS, name).await
         }
         Artifact::Show(one) => {
             let found = client.get(&path(&one)?.with("with_label", "true")).await.map_err(refused)?;

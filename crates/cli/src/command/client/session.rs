@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Subcommand;
-use client::{Client, Column, Credentials, Lister, Path, Server};
+use client::{Client, Column, Credentials, Lister, Path, RepositoryName, Server};
 use sealed::Secret;
 use serde_json::{Value, json};
 
@@ -292,6 +292,15 @@ pub(super) fn refused(error: client::Error) -> Failure {
             }
         }
     }
+}
+
+/// The path of a project, or of a repository when there is a slash.
+pub(super) fn place_of(text: &str) -> Result<Path, Failure> {
+    if !text.contains('/') {
+        return Path::new("/projects").segment(text).map_err(refused);
+    }
+    let name = RepositoryName::parse(text).map_err(|error| Failure::text(Exit::Usage, error))?;
+    Path::repository(&name).map_err(refused)
 }
 
 /// The id under a key of what the server sent.

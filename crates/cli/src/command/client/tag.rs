@@ -1,10 +1,10 @@
 //! `hythe tag`: tags, what they named before, and bringing that back.
 
 use clap::{Args, Subcommand};
-use client::{ArtifactName, Column, Path, RepositoryName, bytes, moment, text};
+use client::{ArtifactName, Column, Path, bytes, moment, text};
 use serde_json::{Value, json};
 
-use super::session::{Need, Session, refused};
+use super::session::{Need, Session, place_of, refused};
 use super::{Listing, Noun, Removal};
 use crate::exit::{Exit, Failure};
 
@@ -96,12 +96,7 @@ pub(in crate::command) async fn run(noun: Noun<Tag>) -> Result<Exit, Failure> {
     let client = &session.client;
     match verb {
         Tag::List { place, listing } => {
-            let path = match RepositoryName::parse(&place) {
-                Ok(repository) => Path::repository(&repository).map_err(refused)?,
-                Err(error) if place.contains('/') => return Err(Failure::text(Exit::Usage, error)),
-                Err(_) => Path::new("/projects").segment(&place).map_err(refused)?,
-            };
-            session.list(path.then("tags"), &listing, COLUMNS, name).await
+            session.list(place_of(&place)?.then("tags"), &listing, COLUMNS, name).await
         }
         Tag::Create { artifact, tag } => {
             let path = Path::artifact(&artifact).map_err(refused)?.then("tags");
