@@ -251,8 +251,11 @@ pub(super) fn warn_if_exposed(server: &Server) {
 /// Asks for the password of `name` on the terminal.
 pub(super) fn asked(server: &Server, name: String) -> Result<Credentials, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::text(Exit::Denied, format!("the password of {name} is needed"))
-            .remedy("add --password-stdin or --password-file; an access token is not enough for this"));
+        return Err(Failure::text(
+            Exit::Denied,
+            format!("the password of {name} is needed, and there is no terminal to ask on"),
+        )
+        .remedy("add --password-stdin or --password-file"));
     }
     let secret = password::ask(&format!("password of {name} at {server}: "))?;
     Ok(Credentials { name, secret })
