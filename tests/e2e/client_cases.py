@@ -11,6 +11,7 @@ import select
 import ssl
 import stat
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from world import OCI_INDEX, PASSWORD
 suite = Suite("client")
 
 DONE, FAILED, USAGE, CONFIGURATION, NOT_FOUND, DENIED, CONFLICT, UNREACHABLE = 0, 1, 2, 3, 4, 5, 6, 8
+INTERRUPTED = 130
 
 REVOCATION_SECONDS = 5
 
@@ -527,10 +529,14 @@ def _(world):
                 # The question comes before the echo is off.
                 time.sleep(0.3)
                 os.write(terminal, pending.pop(0)[1].encode() + b"\n")
+        check(termios.tcgetattr(terminal)[3] & termios.ECHO, "the terminal is left without its echo")
         _, status = os.waitpid(process, 0)
         os.close(terminal)
         return os.waitstatus_to_exitcode(status), screen
 
+    code, screen = dialogue(["login", shell.url], ("user name: ", "dev"), ("password of dev", "half\x03"))
+    equal(code, INTERRUPTED, f"{screen}\nthe exit code after Ctrl-C")
+    check(not shell.file.exists(), "an interrupted login left a file")
     code, screen = dialogue(["login", shell.url], ("user name: ", "dev"), ("password of dev", PASSWORD))
     equal(code, DONE, f"{screen}\nthe exit code")
     check(PASSWORD not in screen and "is logged in" in screen, screen)

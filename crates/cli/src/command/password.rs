@@ -4,12 +4,18 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
 use identity::Secret;
-use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
 
 use crate::exit::{Exit, Failure};
 
 /// More than any password may have; a pipe with more is a mistake.
 const BYTES_MAX: u64 = 4096;
+
+const CTRL_C: u8 = 0x03;
+const CTRL_D: u8 = 0x04;
+const BACKSPACE: u8 = 0x08;
+const CTRL_U: u8 = 0x15;
+const DELETE: u8 = 0x7f;
 
 /// One password. `piped` reads standard input without asking, even when it is a terminal.
 pub(super) fn read(piped: bool) -> Result<Secret, Failure> {
@@ -60,23 +66,46 @@ fn piped_password() -> Result<Secret, Failure> {
     Ok(without_newline(text))
 }
 
-/// Asks on the terminal with the echo off, and puts it back whatever happens.
+/// Asks on the terminal with the echo off, and puts it back whatever happens. Ctrl-C comes as a character meanwhile: a
+/// signal would leave the terminal without its echo.
 fn typed(question: &str) -> Result<Secret, Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Failed, error);
     let stdin = io::stdin();
     let before = tcgetattr(stdin.as_fd()).map_err(|errno| failed(errno.into()))?;
     let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
+    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
+    silent.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    silent.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
     eprint!("{question}");
     io::stderr().flush().map_err(failed)?;
     tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &silent).map_err(|errno| failed(errno.into()))?;
-    let mut text = String::new();
-    let read = stdin.lock().take(BYTES_MAX).read_line(&mut text);
+    let read = keys(stdin.lock());
     let restored = tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &before);
     eprintln!();
     restored.map_err(|errno| failed(errno.into()))?;
-    read.map_err(failed)?;
-    Ok(without_newline(text))
+    match read.map_err(failed)? {
+        Some(password) => Ok(password),
+        None => Err(Failure::text(Exit::Interrupted, "interrupted")),
+    }
+}
+
+/// One line from a terminal that does not edit lines; nothing after Ctrl-C.
+fn keys(input: impl BufRead) -> io::Result<Option<Secret>> {
+    let mut line = Vec::new();
+    for key in input.bytes() {
+        match key? {
+            b'\n' | b'\r' | CTRL_D => break,
+            CTRL_C => return Ok(None),
+            CTRL_U => line.clear(),
+            BACKSPACE | DELETE => {
+                // The whole last character, whose first byte is no continuation.
+                while line.pop().is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {}
+            }
+            other if (line.len() as u64) < BYTES_MAX => line.push(other),
+            _ => {}
+        }
+    }
+    Ok(Some(Secret::new(line)))
 }
 
 /// The line's end belongs to the shell, everything else to the password.
@@ -93,6 +122,25 @@ fn without_newline(mut text: String) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_edit_are_not_part_of_the_password() {
+        for (typed, password) in [
+            ("abc\n", Some("abc")),
+            ("abc\r", Some("abc")),
+            ("ab\x7fc\n", Some("ac")),
+            ("aä\x7fc\n", Some("ac")),
+            ("\x7f\x08a\n", Some("a")),
+            ("wrong\x15right\n", Some("right")),
+            ("abc", Some("abc")),
+            ("abc\x04", Some("abc")),
+            ("abc\x03", None),
+        ] {
+            let got = keys(typed.as_bytes()).expect("bytes in memory");
+            let expected = password.map(str::as_bytes);
+            assert_eq!(got.as_ref().map(Secret::expose), expected, "{typed:?}");
+        }
+    }
 
     #[test]
     fn one_line_end_is_not_part_of_the_password() {
