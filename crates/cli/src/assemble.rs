@@ -144,6 +144,17 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
                 configure: Arc::new(move |config| service.configure(config)),
             }
         }
+        Role::Console => {
+            let password = crate::data_dir::admin_password_file(&settings.data_dir);
+            let first_password = Arc::new(move || password.exists());
+            let service =
+                console::Console::new(identity, tenancy, catalog, console::Config { external_url, first_password });
+            Mount {
+                name,
+                prefixes: console::PREFIXES,
+                configure: Arc::new(move |config| service.configure(config)),
+            }
+        }
         Role::Worker => return None,
     })
 }
@@ -185,7 +196,13 @@ pub fn routes() -> Vec<Route> {
         method: route.method,
         path: route.path,
     });
-    registry.chain(auth).chain(projects).collect()
+    let console = console::ROUTES.iter().map(|route| Route {
+        role: Role::Console,
+        id: route.id,
+        method: route.method,
+        path: route.path,
+    });
+    registry.chain(auth).chain(projects).chain(console).collect()
 }
 
 #[cfg(test)]
@@ -198,7 +215,7 @@ mod tests {
         let routes = routes();
         let distinct: HashSet<_> = routes.iter().map(|route| (route.method, route.path)).collect();
         assert_eq!(distinct.len(), routes.len());
-        for role in [Role::Registry, Role::Auth, Role::Projects] {
+        for role in [Role::Registry, Role::Auth, Role::Projects, Role::Console] {
             assert!(routes.iter().any(|route| route.role == role), "{role:?}");
         }
         for route in routes {
@@ -206,6 +223,7 @@ mod tests {
                 Role::Registry => registry::PREFIXES,
                 Role::Auth => auth::PREFIXES,
                 Role::Projects => projects::PREFIXES,
+                Role::Console => console::PREFIXES,
                 Role::Worker => &[],
             };
             assert!(prefixes.iter().any(|prefix| route.path.starts_with(prefix)), "{route:?}");

@@ -68,6 +68,8 @@ enum Command {
     Auth(ServeLine),
     /// Run only /api/v2.0, the REST API of projects and people.
     Projects(ServeLine),
+    /// Run only the web console.
+    Console(ServeLine),
     /// Run only the background jobs. Has no public address, only the one for operations.
     Worker(WorkerLine),
     /// Run the entrance in front of other roles: paths to services, without a database.
@@ -230,6 +232,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Registry(line) => run_roles(&line.flags(), &[Role::Registry]),
         Command::Auth(line) => run_roles(&line.flags(), &[Role::Auth]),
         Command::Projects(line) => run_roles(&line.flags(), &[Role::Projects]),
+        Command::Console(line) => run_roles(&line.flags(), &[Role::Console]),
         Command::Worker(line) => run_roles(&line.flags(), &[Role::Worker]),
         Command::Gateway(line) => in_runtime(serve::run_gateway(load(&line.flags())?)),
         Command::Migrate(line) => in_runtime(migrate::run(line)),

@@ -17,7 +17,7 @@ const SERVICES: [Service; 4] = [
     Service { name: "registry", prefixes: registry::PREFIXES },
     Service { name: "auth", prefixes: auth::PREFIXES },
     Service { name: "projects", prefixes: projects::PREFIXES },
-    Service { name: "console", prefixes: &["/"] },
+    Service { name: "console", prefixes: console::PREFIXES },
 ];
 
 /// Starts to serve; upstreams may come later.

@@ -7,11 +7,13 @@ pub enum Role {
     Auth,
     Projects,
     Worker,
+    Console,
 }
 
 impl Role {
     /// What `hythe serve` runs.
-    pub const ALL_IN_ONE: [Role; 4] = [Role::Registry, Role::Auth, Role::Projects, Role::Worker];
+    pub const ALL_IN_ONE: [Role; 5] =
+        [Role::Registry, Role::Auth, Role::Projects, Role::Worker, Role::Console];
 
     /// The name of the crate, the section and the subcommand.
     pub fn name(self) -> &'static str {
@@ -20,13 +22,14 @@ impl Role {
             Role::Auth => "auth",
             Role::Projects => "projects",
             Role::Worker => "worker",
+            Role::Console => "console",
         }
     }
 
     /// Whether it answers requests of clients.
     pub fn is_public(self) -> bool {
         match self {
-            Role::Registry | Role::Auth | Role::Projects => true,
+            Role::Registry | Role::Auth | Role::Projects | Role::Console => true,
             Role::Worker => false,
         }
     }
@@ -34,7 +37,7 @@ impl Role {
     /// Whether it reads or writes blobs.
     pub fn uses_store(self) -> bool {
         match self {
-            Role::Registry | Role::Projects | Role::Worker => true,
+            Role::Registry | Role::Projects | Role::Worker | Role::Console => true,
             Role::Auth => false,
         }
     }

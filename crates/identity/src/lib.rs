@@ -23,6 +23,7 @@ mod read_tokens;
 mod refresh;
 mod remembered;
 mod robots;
+mod sessions;
 mod strict_json;
 mod throttle;
 pub mod tokens;
@@ -51,6 +52,7 @@ pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenS
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
 /// Holds passwords on their way in.
 pub use sealed::Secret;
+pub use sessions::{Ended, NewSession, Session, SignedIn};
 pub use users::{Account, NewUser, Profile};
 
 use crate::epochs::Subject;
@@ -75,6 +77,7 @@ impl queue::Job for Purge {
 pub struct Purged {
     pub throttle_rows: u64,
     pub refresh_tokens: u64,
+    pub sessions: u64,
     pub signing_keys: u64,
 }
 
@@ -257,10 +260,11 @@ impl Identity {
     pub async fn purge(&self) -> Result<Purged, Error> {
         let throttle_rows = throttle::purge(&self.0.database).await?;
         let refresh_tokens = refresh::purge(&self.0.database).await?;
+        let sessions = sessions::purge(&self.0.database).await?;
         let mut tx = self.0.database.begin().await?;
         let signing_keys = keys::drop_retired(&mut tx).await?;
         tx.commit().await?;
-        Ok(Purged { throttle_rows, refresh_tokens, signing_keys })
+        Ok(Purged { throttle_rows, refresh_tokens, sessions, signing_keys })
     }
 
     async fn key_audit(&self, tx: &mut Tx, action: &'static str, kid: &str) -> Result<(), Error> {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub notification_enable: bool,
     /// People may ask for projects.
     pub project_requests: bool,
+    /// Minutes without a request after which somebody is signed out of the console.
+    pub session_minutes: u32,
 }
 
 impl Default for Settings {
@@ -62,6 +64,7 @@ impl Default for Settings {
             banner_message: String::new(),
             notification_enable: true,
             project_requests: false,
+            session_minutes: 60,
         }
     }
 }
@@ -125,6 +128,7 @@ impl Settings {
             "read_only" => fit(key, value, &mut self.read_only),
             "project_request_enabled" => fit(key, value, &mut self.project_requests),
             "notification_enable" => fit(key, value, &mut self.notification_enable),
+            "session_timeout" => fit(key, value, &mut self.session_minutes),
             "banner_message" => fit(key, value, &mut self.banner_message),
             // A newer release knows more keys.
             _ => {}

@@ -1,0 +1,13 @@
+//! The pages, one module per part of the navigation. A page is a struct beside its handler, with the fields that its
+//! template shows.
+
+pub(crate) mod about;
+pub(crate) mod appearance;
+pub(crate) mod error;
+pub(crate) mod home;
+pub(crate) mod login;
+pub(crate) mod paste;
+pub(crate) mod projects;
+pub(crate) mod repositories;
+pub(crate) mod repository;
+pub(crate) mod search;

@@ -1,0 +1,74 @@
+//! Signing in and out.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use askama::Template;
+use identity::Secret;
+
+use crate::cookies::Kind;
+use crate::failure::Failure;
+use crate::shell::Shell;
+use crate::view::{View, local};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    s: Shell,
+    back: String,
+    name: String,
+    problem: Option<String>,
+}
+
+impl LoginPage {
+    fn new(view: &View, back: &str, name: &str, problem: Option<String>) -> Self {
+        Self {
+            s: view.shell("login", view.t("login-title")),
+            back: local(back).to_owned(),
+            name: name.to_owned(),
+            problem,
+        }
+    }
+}
+
+pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
+    let back = view.query("return").unwrap_or_default();
+    if view.signed_in.is_some() {
+        return Ok(view.go(local(&back)));
+    }
+    view.page(&LoginPage::new(view, &back, "", None))
+}
+
+pub(crate) async fn sign_in(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.form().await?;
+    let (name, back) = (form.text("name"), form.text("return"));
+    let password = Secret::new(form.raw("password").as_bytes().to_vec());
+    let idle = view.state.tenancy.settings().await?.session_minutes;
+    match view.state.identity.sign_in(name, &password, idle, &view.caller.origin).await {
+        Ok(session) => {
+            let secret = session.secret.expose_str().unwrap_or_default().to_owned();
+            view.set(Kind::Session, secret);
+            view.unset(Kind::Form);
+            Ok(view.go(local(back)))
+        }
+        // One answer for a wrong name, a wrong password and an account that may not sign in.
+        Err(identity::Error::BadCredentials | identity::Error::Disabled) => {
+            let page = LoginPage::new(view, back, name, Some(view.t("login-wrong")));
+            view.page_with(StatusCode::UNAUTHORIZED, &page)
+        }
+        Err(identity::Error::Throttled { retry_after_seconds }) => {
+            let seconds = i64::try_from(retry_after_seconds).unwrap_or(i64::MAX);
+            let problem = view.language.text("login-throttled", &[("count", seconds.into())]);
+            view.page_with(StatusCode::TOO_MANY_REQUESTS, &LoginPage::new(view, back, name, Some(problem)))
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+pub(crate) async fn sign_out(view: &mut View) -> Result<HttpResponse, Failure> {
+    view.form().await?;
+    if let Some(signed_in) = &view.signed_in {
+        view.state.identity.sign_out(signed_in, &view.caller.origin).await?;
+    }
+    view.unset(Kind::Session);
+    Ok(view.go("/login"))
+}

@@ -1,0 +1,150 @@
+//! Table of contents of the console: one line per page and per change. The table registers the handlers, so nothing can
+//! exist outside it.
+//!
+//! `/-/` can be in no repository's name, so it separates the name from the page below it; those lines stand before the
+//! ones that take the rest of the path as a name.
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+
+use crate::failure::Failure;
+use crate::view::View;
+use crate::{State, assets, pages};
+
+/// One page, or one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub id: &'static str,
+    pub method: &'static str,
+    /// Path with `{placeholders}`; `{repository}` may hold slashes.
+    pub path: &'static str,
+}
+
+type Handler = fn(View) -> LocalBoxFuture<'static, Result<HttpResponse, Refused>>;
+
+/// A failure with the view that can show it.
+pub(crate) type Refused = Box<(View, Failure)>;
+
+/// Who may come at all. What they may see and do is decided behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Anyone,
+    SignedIn,
+}
+
+macro_rules! routes {
+    ($($id:literal $method:literal $path:literal $access:ident $handler:path;)*) => {
+        /// Every page and every change.
+        pub const ROUTES: &[Route] = &[$(Route { id: $id, method: $method, path: $path }),*];
+
+        const HANDLERS: &[(Access, Handler)] = &[$((Access::$access, |mut view| {
+            Box::pin(async move {
+                match $handler(&mut view).await {
+                    Ok(response) => Ok(response),
+                    Err(failure) => Err(Box::new((view, failure))),
+                }
+            })
+        })),*];
+    };
+}
+
+routes! {
+    // Frame
+    "console_home" "GET" "/" Anyone pages::home::show;
+    "console_login" "GET" "/login" Anyone pages::login::show;
+    "console_login_do" "POST" "/login" Anyone pages::login::sign_in;
+    "console_logout_do" "POST" "/logout" Anyone pages::login::sign_out;
+    "console_appearance_do" "POST" "/-/appearance" Anyone pages::appearance::choose;
+    "console_about" "GET" "/about" Anyone pages::about::show;
+    "console_search" "GET" "/search" Anyone pages::search::show;
+    // Me
+    // Administration
+    // Projects
+    "console_projects" "GET" "/projects" Anyone pages::projects::list;
+    "console_project_new" "GET" "/projects/new" SignedIn pages::projects::new;
+    "console_project_new_do" "POST" "/projects/new" SignedIn pages::projects::create;
+    "console_project" "GET" "/projects/{project}" Anyone pages::projects::overview;
+    "console_repositories" "GET" "/projects/{project}/repositories" Anyone pages::repositories::list;
+    // Repositories; the last line takes the rest of the path as a name.
+    "console_tags" "GET" "/projects/{project}/repositories/{repository}" Anyone pages::repository::tags;
+}
+
+/// Registers the table at the root, with the page for everything that is not there.
+pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>) {
+    let mut scope =
+        web::scope("").app_data(state.clone()).route("/assets/{file}", web::get().to(assets::serve));
+    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    // Routes of one path stand together in the table.
+    paths.dedup();
+    for path in paths {
+        let mut resource = web::resource(path.replace("{repository}", "{repository:.+}"));
+        for (route, (access, handler)) in ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path)
+        {
+            let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
+            resource =
+                resource.route(web::method(method).to(move |request: HttpRequest, payload: web::Payload| {
+                    answer(*access, *handler, request, payload)
+                }));
+        }
+        scope = scope.service(resource.default_service(web::to(nowhere)));
+    }
+    config.service(scope.default_service(web::to(nowhere)));
+}
+
+async fn answer(
+    access: Access,
+    handler: Handler,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let view = match View::new(request, payload).await {
+        Ok(view) => view,
+        Err(failure) => return bare(&failure),
+    };
+    if access == Access::SignedIn && view.signed_in.is_none() {
+        return view.failed(&Failure::sign_in());
+    }
+    match handler(view).await {
+        Ok(response) => response,
+        Err(refused) => refused.0.failed(&refused.1),
+    }
+}
+
+/// What belongs to nobody: perhaps the name of an image that somebody pasted, otherwise the page that says so.
+async fn nowhere(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    match View::new(request, payload).await {
+        Ok(view) => pages::paste::find(&view).await,
+        Err(failure) => bare(&failure),
+    }
+}
+
+/// Without a database there is nobody to show a page to.
+fn bare(failure: &Failure) -> HttpResponse {
+    HttpResponse::build(failure.status)
+        .content_type("text/plain; charset=utf-8")
+        .body("Hythe cannot show this page now. Try again in a moment.\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_is_a_post_and_says_so() {
+        for route in ROUTES {
+            assert_eq!(route.method == "POST", route.id.ends_with("_do"), "{route:?}");
+            assert!(["GET", "POST"].contains(&route.method), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_take_the_rest_of_the_path_come_last() {
+        for (position, route) in ROUTES.iter().enumerate() {
+            if route.path.ends_with("{repository}") {
+                let later = ROUTES[position..].iter().find(|later| later.path.contains("{repository}/-/"));
+                assert_eq!(later, None);
+            }
+        }
+    }
+}

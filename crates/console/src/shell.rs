@@ -1,0 +1,247 @@
+//! What is around every page: top bar, navigation, way back, messages. And how templates get at texts and formats.
+
+use std::borrow::{Borrow, Cow};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{Language, Value};
+use crate::view::View;
+use crate::{assets, format};
+
+/// Colours of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Theme {
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    pub const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// What is no theme is the system's.
+    pub fn parse(text: &str) -> Self {
+        Self::ALL.into_iter().find(|theme| theme.as_str() == text).unwrap_or(Self::System)
+    }
+
+    /// Key of its name.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::System => "theme-system",
+            Self::Light => "theme-light",
+            Self::Dark => "theme-dark",
+        }
+    }
+}
+
+/// A message for the next page, with what it is about and perhaps the way to take it back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// A text that begins with `told-`.
+    key: String,
+    name: String,
+    count: i64,
+    /// Where to post in order to undo, and with which fields.
+    undo: Option<(String, Vec<(String, String)>)>,
+}
+
+impl Told {
+    pub fn new(key: &str, name: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), name: name.into(), count: 1, undo: None }
+    }
+
+    pub fn count(self, count: i64) -> Self {
+        Self { count, ..self }
+    }
+
+    pub fn undo(self, action: String, fields: Vec<(String, String)>) -> Self {
+        Self { undo: Some((action, fields)), ..self }
+    }
+
+    pub fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// From a cookie. What it says is shown as text, and it can name only texts that are messages.
+    pub fn parse(text: &str) -> Option<Self> {
+        let told: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let local = told.undo.as_ref().is_none_or(|(action, _)| crate::view::local(action) == action);
+        (told.key.starts_with("told-") && local).then_some(told)
+    }
+}
+
+/// One step of the way back.
+#[derive(Clone, Debug)]
+pub(crate) struct Crumb {
+    pub name: String,
+    pub path: String,
+}
+
+/// A page of its kind beside this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Tab {
+    pub key: &'static str,
+    pub path: String,
+    pub current: bool,
+}
+
+/// Everything that the frame of a page shows, and the texts for what is inside.
+pub(crate) struct Shell {
+    pub language: Language,
+    pub theme: Theme,
+    pub title: String,
+    /// The entry of the navigation that is open.
+    pub section: &'static str,
+    pub user: Option<String>,
+    pub sysadmin: bool,
+    pub token: String,
+    pub crumbs: Vec<Crumb>,
+    pub tabs: Vec<Tab>,
+    /// This page, to come back to.
+    pub here: String,
+    pub host: String,
+    pub search: String,
+    /// The password that was made at the first start is still in use.
+    pub first_password: bool,
+    pub now: DateTime<Utc>,
+    told: Option<Told>,
+}
+
+impl Shell {
+    pub fn new(view: &View, section: &'static str, title: String) -> Self {
+        let sysadmin = view.caller.is_sysadmin();
+        Self {
+            language: view.language,
+            theme: view.theme,
+            title,
+            section,
+            user: view.signed_in.as_ref().map(|signed_in| signed_in.user.name.clone()),
+            sysadmin,
+            token: view.token.clone(),
+            crumbs: Vec::new(),
+            tabs: Vec::new(),
+            here: view.here(),
+            host: view.host(),
+            search: String::new(),
+            first_password: sysadmin && (view.state.config.first_password)(),
+            now: view.now,
+            told: view.told().cloned(),
+        }
+    }
+
+    /// One more step of the way back.
+    pub fn crumb(mut self, name: impl Into<String>, path: impl Into<String>) -> Self {
+        self.crumbs.push(Crumb { name: name.into(), path: path.into() });
+        self
+    }
+
+    pub fn tabs(self, tabs: Vec<Tab>) -> Self {
+        Self { tabs, ..self }
+    }
+
+    /// A text.
+    pub fn t(&self, key: &str) -> String {
+        self.language.text(key, &[])
+    }
+
+    /// A text about a number of things: `count`.
+    pub fn n<'a>(&self, key: &str, count: impl Into<Value<'a>>) -> String {
+        self.language.text(key, &[("count", count.into())])
+    }
+
+    /// A text about something with a name: `name`.
+    pub fn about<'a>(&self, key: &str, name: impl Into<Value<'a>>) -> String {
+        self.language.text(key, &[("name", name.into())])
+    }
+
+    /// A text with two placeholders: `name` and `other`.
+    pub fn both<'a>(&self, key: &str, name: impl Into<Value<'a>>, other: impl Into<Value<'a>>) -> String {
+        self.language.text(key, &[("name", name.into()), ("other", other.into())])
+    }
+
+    pub fn number(&self, value: impl Borrow<i64>) -> String {
+        format::number(*value.borrow())
+    }
+
+    pub fn bytes(&self, bytes: impl Borrow<i64>) -> String {
+        format::bytes(*bytes.borrow())
+    }
+
+    /// How long ago.
+    pub fn ago(&self, time: &DateTime<Utc>) -> String {
+        format::ago(self.language, self.now, *time)
+    }
+
+    /// The moment itself, for `title`.
+    pub fn exact(&self, time: &DateTime<Utc>) -> String {
+        format::exact(time)
+    }
+
+    /// The moment for `datetime`.
+    pub fn machine(&self, time: &DateTime<Utc>) -> String {
+        time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    }
+
+    pub fn short(&self, digest: &str) -> String {
+        format::short_digest(digest)
+    }
+
+    pub fn asset(&self, name: &str) -> &'static str {
+        assets::path(name)
+    }
+
+    pub fn languages(&self) -> [Language; 2] {
+        Language::ALL
+    }
+
+    pub fn themes(&self) -> [Theme; 3] {
+        Theme::ALL
+    }
+
+    /// Whether this entry of the navigation is open.
+    pub fn is(&self, section: &str) -> bool {
+        self.section == section
+    }
+
+    /// The message of the page before.
+    pub fn told(&self) -> Option<String> {
+        let told = self.told.as_ref()?;
+        let args = [("name", Value::from(&told.name)), ("count", Value::from(told.count))];
+        Some(self.language.text(&told.key, &args))
+    }
+
+    pub fn undo(&self) -> Option<&(String, Vec<(String, String)>)> {
+        self.told.as_ref()?.undo.as_ref()
+    }
+
+    /// A path segment, escaped.
+    pub fn segment(&self, text: &str) -> String {
+        segment(text)
+    }
+}
+
+/// Escapes what may stand in one segment of a path. Names of repositories keep their slashes.
+pub(crate) fn segment(text: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'/')
+        .remove(b':')
+        .remove(b'+')
+        .remove(b'$')
+        .remove(b'@');
+    Cow::from(percent_encoding::utf8_percent_encode(text, KEPT)).into_owned()
+}

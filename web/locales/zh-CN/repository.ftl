@@ -1,0 +1,1 @@
+# Repositories, tags and artifacts.
