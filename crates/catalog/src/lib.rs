@@ -26,6 +26,8 @@ mod immutable;
 mod labels;
 mod lease;
 mod manifests;
+mod naming;
+mod naming_report;
 mod pulls;
 mod push;
 mod recount;
@@ -49,6 +51,8 @@ pub use history::{TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
 pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
+pub use naming::{Naming, NamingMode, NamingRule, NamingTarget};
+pub use naming_report::{NamingFinding, NamingReport, ReportPlace};
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
@@ -97,6 +101,7 @@ pub struct Catalog {
     pub additions: Additions,
     pub copies: Copies,
     pub history: TagHistory,
+    pub naming: Naming,
     pub pulls: PullCounter,
     pub recounts: Recounts,
     pub removals: Removals,
@@ -106,12 +111,19 @@ impl Catalog {
     /// Wires the handles; does no IO.
     pub fn new(database: Database, store: BlobStore, tenancy: Tenancy, config: Config) -> Self {
         let repositories = Repositories::new(database.clone(), tenancy.clone());
+        let naming = Naming::new(database.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
-            manifests: Manifests::new(database.clone(), store.clone(), tenancy.clone(), pulls.clone()),
-            tags: Tags::new(database.clone()),
+            manifests: Manifests::new(
+                database.clone(),
+                store.clone(),
+                tenancy.clone(),
+                naming.clone(),
+                pulls.clone(),
+            ),
+            tags: Tags::new(database.clone(), naming.clone()),
             referrers: Referrers::new(database.clone()),
             recounts: Recounts::new(database.clone()),
             removals: Removals::new(database.clone(), tenancy.clone(), repositories.clone()),
@@ -119,8 +131,9 @@ impl Catalog {
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
             additions: Additions::new(database.clone(), store),
-            copies: Copies::new(database.clone(), tenancy.clone()),
-            history: TagHistory::new(database.clone(), tenancy.clone()),
+            copies: Copies::new(database.clone(), tenancy.clone(), naming.clone()),
+            history: TagHistory::new(database.clone(), tenancy.clone(), naming.clone()),
+            naming,
             artifacts: Artifacts::new(database, tenancy),
             pulls,
         }

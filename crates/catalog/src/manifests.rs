@@ -10,7 +10,7 @@ use tenancy::Tenancy;
 
 use blobstore::BlobStore;
 
-use crate::{Delete, Error, Place, Pull, PullCounter, Push, PushTarget, Pushed, retrying, tags};
+use crate::{Delete, Error, Naming, Place, Pull, PullCounter, Push, PushTarget, Pushed, retrying, tags};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
@@ -26,12 +26,19 @@ pub struct Manifests {
     pub(crate) database: Database,
     pub(crate) store: BlobStore,
     pub(crate) tenancy: Tenancy,
+    pub(crate) naming: Naming,
     pulls: PullCounter,
 }
 
 impl Manifests {
-    pub(crate) fn new(database: Database, store: BlobStore, tenancy: Tenancy, pulls: PullCounter) -> Self {
-        Self { database, store, tenancy, pulls }
+    pub(crate) fn new(
+        database: Database,
+        store: BlobStore,
+        tenancy: Tenancy,
+        naming: Naming,
+        pulls: PullCounter,
+    ) -> Self {
+        Self { database, store, tenancy, naming, pulls }
     }
 
     /// The manifest by tag or digest, in one statement. Does not count as a pull: see [`Manifests::pulled`].

@@ -14,7 +14,7 @@ use tenancy::roles::{Action, Resource};
 use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
 
 use crate::additions;
-use crate::answer::{Time, created, done, json, nothing, or_never};
+use crate::answer::{Time, created, done, json, nothing, or_never, warned};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::labels;
@@ -254,8 +254,9 @@ pub(crate) async fn copy(context: Context) -> Result<HttpResponse, Failure> {
     if !source.rights().allow(Resource::Repository, Action::Pull) {
         return Err(tenancy::Error::Hidden.into());
     }
-    context.state.catalog.copies.copy(&permit, &repository, &source, &name, &reference).await?;
-    Ok(created(format!("{}/{reference}", context.path())))
+    let warnings =
+        context.state.catalog.copies.copy(&permit, &repository, &source, &name, &reference).await?;
+    Ok(warned(created(format!("{}/{reference}", context.path())), &warnings))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod labels;
 mod members;
 mod meta;
 mod metadata;
+mod naming;
 mod overview;
 mod params;
 mod projects;

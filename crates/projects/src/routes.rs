@@ -14,7 +14,7 @@ use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
     State, additions, artifacts, audit, configurations, groups, immutable, labels, members, meta, metadata,
-    overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
+    naming, overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
 };
 
 /// One operation of the API.
@@ -112,6 +112,12 @@ routes! {
         Checked immutable::update;
     "DeleteImmuRule" "DELETE" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
         Checked immutable::delete;
+    "getNamingPolicy" "GET" "/api/v2.0/projects/{project_name_or_id}/naming-policy" Checked naming::get;
+    "updateNamingPolicy" "PUT" "/api/v2.0/projects/{project_name_or_id}/naming-policy" Checked naming::update;
+    "getNamingReport" "GET" "/api/v2.0/projects/{project_name_or_id}/naming-report" Checked naming::report;
+    "getSystemNamingPolicy" "GET" "/api/v2.0/system/naming-policy" Checked naming::get_for_installation;
+    "updateSystemNamingPolicy" "PUT" "/api/v2.0/system/naming-policy" Checked naming::update_for_installation;
+    "getSystemNamingReport" "GET" "/api/v2.0/system/naming-report" Checked naming::report_for_installation;
     "listProjectMetadatas" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::list;
     "addProjectMetadatas" "POST" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::add;
     "getProjectMetadata" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"

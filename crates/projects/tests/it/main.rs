@@ -11,6 +11,7 @@ mod groups;
 mod immutable;
 mod labels;
 mod members;
+mod naming;
 mod oracle;
 mod people;
 mod platform;

@@ -39,6 +39,7 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ("accessory", ["list", "list", "list", "list", "list"]),
     ("robot", ["create read update delete list", "read list", "read list", "read list", ""]),
     ("immutable-tag", ["create update delete list", "create update delete list", "", "", ""]),
+    ("configuration", ["read update", "read", "read", "read", "read"]),
     ("artifact-label", ["create delete", "create delete", "create delete", "", ""]),
     ("artifact-addition", ["read", "read", "read", "read", "read"]),
 ];
