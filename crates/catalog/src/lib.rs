@@ -28,6 +28,7 @@ mod lease;
 mod manifests;
 mod naming;
 mod naming_report;
+mod pull_trail;
 mod pulls;
 mod push;
 mod recount;
@@ -53,6 +54,7 @@ pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
 pub use naming::{Naming, NamingMode, NamingRule, NamingTarget};
 pub use naming_report::{NamingFinding, NamingReport, ReportPlace};
+pub use pull_trail::PullTrail;
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
@@ -84,6 +86,8 @@ pub struct Config {
     pub uploads_per_project_max: i64,
     /// Seconds between two writes of the pull counters.
     pub pull_flush_seconds: u64,
+    /// Pulls are acts of the audit trail.
+    pub audit_pulls: bool,
 }
 
 /// Handles to everything stored. Clone freely; every clone talks to the same database and store.
@@ -103,6 +107,7 @@ pub struct Catalog {
     pub history: TagHistory,
     pub naming: Naming,
     pub pulls: PullCounter,
+    pub pull_trail: PullTrail,
     pub recounts: Recounts,
     pub removals: Removals,
 }
@@ -113,6 +118,7 @@ impl Catalog {
         let repositories = Repositories::new(database.clone(), tenancy.clone());
         let naming = Naming::new(database.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
+        let pull_trail = PullTrail::new(&database, tenancy.clone(), config.audit_pulls);
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
@@ -122,6 +128,7 @@ impl Catalog {
                 tenancy.clone(),
                 naming.clone(),
                 pulls.clone(),
+                pull_trail.clone(),
             ),
             tags: Tags::new(database.clone(), naming.clone()),
             referrers: Referrers::new(database.clone()),
@@ -136,6 +143,7 @@ impl Catalog {
             naming,
             artifacts: Artifacts::new(database, tenancy),
             pulls,
+            pull_trail,
         }
     }
 }

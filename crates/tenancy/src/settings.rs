@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::{Error, Tenancy};
 
+/// The kind of acts that can be left out of the audit trail.
+pub(crate) const PULLS: &str = "pull_artifact";
+
 /// How long a read of the settings serves other requests.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
@@ -51,6 +54,8 @@ pub struct Settings {
     pub notification_enable: bool,
     /// People may ask for projects.
     pub project_requests: bool,
+    /// Pulls are acts of the audit trail.
+    pub audit_pulls: bool,
 }
 
 impl Default for Settings {
@@ -62,6 +67,7 @@ impl Default for Settings {
             banner_message: String::new(),
             notification_enable: true,
             project_requests: false,
+            audit_pulls: true,
         }
     }
 }
@@ -126,6 +132,11 @@ impl Settings {
             "project_request_enabled" => fit(key, value, &mut self.project_requests),
             "notification_enable" => fit(key, value, &mut self.notification_enable),
             "banner_message" => fit(key, value, &mut self.banner_message),
+            "disabled_audit_log_event_types" => {
+                let mut disabled = String::new();
+                fit(key, value, &mut disabled);
+                self.audit_pulls = disabled != PULLS;
+            }
             // A newer release knows more keys.
             _ => {}
         }
@@ -164,6 +175,7 @@ mod tests {
             banner_message: "hello".to_owned(),
             notification_enable: true,
             project_requests: false,
+            audit_pulls: true,
         };
         assert_eq!(settings, expected);
     }
