@@ -17,6 +17,7 @@ mod configurations;
 mod context;
 mod error;
 mod groups;
+mod icons;
 mod immutable;
 mod labels;
 mod members;

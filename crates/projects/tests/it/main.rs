@@ -8,6 +8,7 @@ mod additions;
 mod content;
 mod conventions;
 mod groups;
+mod icons;
 mod immutable;
 mod labels;
 mod members;

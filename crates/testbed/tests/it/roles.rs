@@ -496,6 +496,10 @@ fn fill(route: &Route, target: &Target) -> String {
             "repository_name" | "tag_name" => "missing".to_owned(),
             "reference" if route.method == "DELETE" => "missing".to_owned(),
             "reference" => "1".to_owned(),
+            "digest" if route.path.contains("icons") => {
+                let icon = include_bytes!("../../../projects/src/icons/default.png");
+                oci::Digest::of(oci::Algorithm::Sha256, icon).to_string()
+            }
             "digest" if route.path.contains("referrers") => target.image.digest.to_string(),
             "digest" if reading => target.image.layer.to_string(),
             "digest" => random_digest().to_string(),
