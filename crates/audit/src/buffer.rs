@@ -1,10 +1,10 @@
 //! A bounded waiting room for acts that come by the thousand: pulls and token issues.
 //!
-//! Never blocks a request and never fails one. What does not fit is dropped, counted and reported; what waits
-//! survives an outage of the database, not the end of the process.
+//! Never blocks a request and never fails one. What does not fit is dropped and counted, and the trail gets a row that
+//! says how many that were; what waits survives an outage of the database, not the end of the process.
 //!
-//! Invariant: an act leaves the buffer only after its row is committed, or when it is counted as dropped. One
-//! whose commit was in doubt may be written twice.
+//! Invariant: an act leaves the buffer only after its row is committed, when it is counted as dropped, or when nobody
+//! wants acts of its kind. One whose commit was in doubt may be written twice.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,13 @@ use database::Database;
 use tokio_util::sync::CancellationToken;
 
 use crate::append::append_many;
-use crate::entry::OwnedEntry;
+use crate::entry::{Origin, Outcome, OwnedEntry};
 
 /// About 10 MB of acts: a minute of outage at 150 pulls a second.
 const ENTRIES_MAX: usize = 10_000;
+
+/// Rows that one tick writes at most: what the trail may cost while everybody pulls at once. More waits for the next.
+const TICK_ROWS_MAX: usize = 1_000;
 
 /// Rows per statement; keeps one statement below a few hundred kilobytes.
 const BATCH_MAX: usize = 500;
@@ -39,8 +42,10 @@ pub struct Buffer {
 #[derive(Default)]
 struct Waiting {
     entries: VecDeque<(Instant, OwnedEntry)>,
-    /// Dropped since the last report.
+    /// Dropped since the last line in the log.
     dropped: u64,
+    /// In the log, and not yet in the trail.
+    untold: u64,
 }
 
 impl Buffer {
@@ -61,13 +66,33 @@ impl Buffer {
 
     /// Flushes every second, and a last time when `shutdown` is cancelled.
     pub async fn run(self, shutdown: CancellationToken) {
+        self.run_while(shutdown, async || Some(true)).await;
+    }
+
+    /// As [`Buffer::run`], asking before each flush that has something to write whether such acts are to be kept at
+    /// all; `None` is not known now, and keeps them waiting. Nothing waits, nothing is asked.
+    pub async fn run_while<F, W>(self, shutdown: CancellationToken, wanted: F)
+    where
+        F: Fn() -> W,
+        W: Future<Output = Option<bool>>,
+    {
+        let flush = async |most| {
+            if self.lock().is_idle() {
+                return;
+            }
+            match wanted().await {
+                Some(true) => self.write_waiting(most).await,
+                Some(false) => self.lock().discard(),
+                None => {}
+            }
+        };
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = tokio::time::sleep(FLUSH_INTERVAL) => self.flush().await,
+                () = tokio::time::sleep(FLUSH_INTERVAL) => flush(TICK_ROWS_MAX).await,
             }
         }
-        if tokio::time::timeout(LAST_FLUSH, self.flush()).await.is_err() {
+        if tokio::time::timeout(LAST_FLUSH, flush(ENTRIES_MAX)).await.is_err() {
             tracing::warn!("the last flush of the audit buffer took too long");
         }
         let mut waiting = self.lock();
@@ -80,8 +105,14 @@ impl Buffer {
     /// Writes what waits now. What the database cannot take stays for the next time; an act that the database
     /// refuses for itself is dropped, so that it does not hold up the others for ever.
     pub async fn flush(&self) {
-        self.lock().report();
-        let mut left = self.lock().entries.len();
+        self.write_waiting(ENTRIES_MAX).await;
+    }
+
+    async fn write_waiting(&self, most: usize) {
+        if !self.confess().await {
+            return;
+        }
+        let mut left = self.lock().entries.len().min(most);
         while left > 0 {
             // Only this task takes from the front, so the batch stays where it is until it is written.
             let batch: Vec<_> = self.lock().entries.iter().take(left.min(BATCH_MAX)).cloned().collect();
@@ -104,6 +135,17 @@ impl Buffer {
                 }
             }
         }
+    }
+
+    /// Writes how many acts were dropped, as an act of its own. What cannot be written is told the next time:
+    /// `false`.
+    async fn confess(&self) -> bool {
+        let dropped = self.lock().report();
+        if dropped == 0 || self.write(&[(Instant::now(), lost(dropped))]).await.is_ok() {
+            return true;
+        }
+        self.lock().untold += dropped;
+        false
     }
 
     async fn write(&self, batch: &[(Instant, OwnedEntry)]) -> Result<(), database::Error> {
@@ -134,12 +176,37 @@ impl Waiting {
         metrics::counter!("hythe_audit_dropped_total").increment(1);
     }
 
-    /// One line per flush at most, however many were lost.
-    fn report(&mut self) {
+    /// One line per flush at most, however many were lost. Returns how many the trail is to tell of.
+    fn report(&mut self) -> u64 {
         if self.dropped > 0 {
             tracing::error!(dropped = self.dropped, "acts were dropped from the audit trail");
-            self.dropped = 0;
         }
+        std::mem::take(&mut self.dropped) + std::mem::take(&mut self.untold)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.dropped == 0 && self.untold == 0
+    }
+
+    fn discard(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The act of having lost acts.
+fn lost(count: u64) -> OwnedEntry {
+    OwnedEntry {
+        actor_kind: "system".to_owned(),
+        actor_id: None,
+        actor_name: "hythe".to_owned(),
+        action: "audit_acts_lost",
+        object_kind: "audit".to_owned(),
+        object_id: String::new(),
+        object_name: format!("{count} acts"),
+        project: None,
+        outcome: Outcome::Failed,
+        origin: Origin::default(),
+        changed: Vec::new(),
     }
 }
 

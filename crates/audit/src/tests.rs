@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use database::Database;
 use database::testing::{TestDatabase, database};
 use tokio_util::sync::CancellationToken;
 
@@ -199,7 +200,54 @@ async fn the_buffer_is_bounded_and_flushed_at_the_end() {
     buffer.clone().run(shutdown).await;
     let count =
         sqlx::query_scalar!("select count(*) from audit.entries").fetch_one(database.pool()).await.unwrap();
-    assert_eq!(count, Some(10_000));
+    // The trail tells what it does not have.
+    assert_eq!(count, Some(10_001));
+    assert_eq!(lost(&database).await, ["7 acts"]);
+}
+
+/// What the trail says about what it does not have.
+async fn lost(database: &Database) -> Vec<String> {
+    sqlx::query_scalar(
+        "select object_name from audit.entries where action = 'audit_acts_lost' and outcome = 'failed' order by id",
+    )
+    .fetch_all(database.pool())
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_lost_is_told_when_the_database_is_back() {
+    let database = database().await;
+    let origin = origin();
+    let buffer = Buffer::new((*database).clone());
+    for _ in 0..10_002 {
+        buffer.push(entry(&origin, "pull", Some(1)));
+    }
+    let mut lock = database.owner().begin().await.unwrap();
+    sqlx::query!("lock table audit.entries in exclusive mode").execute(&mut *lock).await.unwrap();
+    buffer.flush().await;
+    lock.rollback().await.unwrap();
+    buffer.push(entry(&origin, "pull", Some(1)));
+    buffer.flush().await;
+    assert_eq!(lost(&database).await, ["3 acts"]);
+}
+
+#[tokio::test]
+async fn what_nobody_wants_is_not_written() {
+    let database = database().await;
+    let origin = origin();
+    let buffer = Buffer::new((*database).clone());
+    let wanted = std::sync::Mutex::new(vec![Some(true), Some(false), None]);
+    for (action, written) in [("unknown", 0), ("unwanted", 0), ("wanted", 1)] {
+        buffer.push(entry(&origin, action, None));
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        // The end of a process drops what it could not write, so each turn begins with one act.
+        let next = wanted.lock().unwrap().pop().unwrap();
+        buffer.clone().run_while(shutdown, async || next).await;
+        let rows = all(&database).await.into_iter().filter(|row| row.action == action).count();
+        assert_eq!(rows, written, "{action}");
+    }
 }
 
 #[tokio::test]
@@ -250,8 +298,11 @@ async fn one_act_that_is_refused_does_not_hold_up_the_others() {
     buffer.flush().await;
     let actions: Vec<_> = all(&database).await.into_iter().map(|row| row.action).collect();
     assert_eq!(actions, ["two", "one"]);
+    // What was refused is told of.
     buffer.flush().await;
-    assert_eq!(all(&database).await.len(), 2);
+    assert_eq!(lost(&database).await, ["1 acts"]);
+    buffer.flush().await;
+    assert_eq!(all(&database).await.len(), 3);
 }
 
 #[tokio::test]

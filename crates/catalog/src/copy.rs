@@ -7,26 +7,27 @@ use database::Database;
 use oci::{Reference, RepositoryName};
 use tenancy::{CreateArtifact, Permit, ReadArtifact, Tenancy};
 
-use crate::{Error, Place, retrying, tags};
+use crate::{Error, Naming, Place, retrying, tags};
 
 /// Copies of artifacts. Clone freely.
 #[derive(Clone)]
 pub struct Copies {
     database: Database,
     tenancy: Tenancy,
+    naming: Naming,
 }
 
 impl Copies {
-    pub(crate) fn new(database: Database, tenancy: Tenancy) -> Self {
-        Self { database, tenancy }
+    pub(crate) fn new(database: Database, tenancy: Tenancy, naming: Naming) -> Self {
+        Self { database, tenancy, naming }
     }
 
     /// Copies what `reference` names in `from` to `repository`, with its parts, what is attached to them, and their
-    /// tags.
+    /// tags. Returns what the naming rules warn of.
     ///
     /// # Errors
     /// `ManifestUnknown`; `Limit` for an accessory, which goes with what it is attached to, and for too many parts;
-    /// `TagImmutable`; a full quota.
+    /// `TagImmutable`; `NameRefused`; a full quota.
     pub async fn copy(
         &self,
         permit: &Permit<CreateArtifact>,
@@ -34,7 +35,7 @@ impl Copies {
         source: &Permit<ReadArtifact>,
         from: &RepositoryName,
         reference: &Reference,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let place = Place { project: permit.project, repository: repository.clone() };
         let (tag, digest) = match reference {
             Reference::Tag(tag) => (Some(tag.to_string()), None),
@@ -63,6 +64,16 @@ impl Copies {
                     "{reference} is attached to another artifact and is copied with that one only"
                 )));
             }
+            let naming = sqlx::query_scalar!(
+                "select catalog.copy_naming($1, $2, $3, $4)",
+                found.repository,
+                found.id,
+                place.project.0,
+                place.repository.as_str()
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            let warnings = self.naming.judge(&place.repository, naming)?;
             let actor = permit.caller.actor();
             let copied = sqlx::query!(
                 r#"select first as "first!", charge as "charge!"
@@ -86,7 +97,7 @@ impl Copies {
             }
             self.tenancy.quota_charge(&mut tx, place.project, copied.charge).await?;
             tx.commit().await?;
-            Ok(())
+            Ok(warnings)
         })
         .await
     }

@@ -43,6 +43,9 @@ pub enum Error {
     /// A rule keeps this tag of the repository (named with its project) from being moved or deleted.
     #[error("Failed to process request due to '{}:{tag}' configured as immutable.", below_project(.repository))]
     TagImmutable { repository: String, tag: String },
+    /// A naming rule does not let the name come into being; the text says which, and why.
+    #[error("{0}")]
+    NameRefused(String),
     /// A value that is refused; the text says which and why.
     #[error("{0}")]
     Invalid(String),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tenancy::{CreateTag, ListTags, Permit, Tenancy};
 
 use crate::manifests::stored_digest;
-use crate::{Error, Place, retrying, tags};
+use crate::{Error, Naming, Place, retrying, tags};
 
 /// A tag with what it names, for lists of tags.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -82,11 +82,12 @@ const CHANGES: Columns = Columns::new(
 pub struct TagHistory {
     database: Database,
     tenancy: Tenancy,
+    naming: Naming,
 }
 
 impl TagHistory {
-    pub(crate) fn new(database: Database, tenancy: Tenancy) -> Self {
-        Self { database, tenancy }
+    pub(crate) fn new(database: Database, tenancy: Tenancy, naming: Naming) -> Self {
+        Self { database, tenancy, naming }
     }
 
     /// The tags of all repositories of the project.
@@ -143,11 +144,12 @@ impl TagHistory {
     }
 
     /// Points the tag at an artifact of the repository again, and brings the artifact back when it was deleted. Its
-    /// bytes are charged again.
+    /// bytes are charged again. Returns what the naming rules warn of: a tag that was deleted is a new one.
     ///
     /// # Errors
     /// `Conflict` when the tag names another artifact and `overwrite` is false, `Gone` when the artifact cannot be
-    /// brought back any more, `ManifestUnknown` when it never was here, `TagImmutable`, a full quota.
+    /// brought back any more, `ManifestUnknown` when it never was here, `TagImmutable`, `NameRefused`, a full
+    /// quota.
     pub async fn restore(
         &self,
         permit: &Permit<CreateTag>,
@@ -155,7 +157,7 @@ impl TagHistory {
         tag: &oci::Tag,
         digest: &Digest,
         overwrite: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         retrying(|| self.try_restore(permit, repository, tag, digest, overwrite)).await
     }
 
@@ -166,7 +168,7 @@ impl TagHistory {
         tag: &oci::Tag,
         digest: &Digest,
         overwrite: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let place = Place { project: permit.project, repository: repository.clone() };
         let gone = || Error::Gone(format!("the artifact {digest} cannot be restored any more"));
         let mut tx = self.database.begin().await?;
@@ -193,7 +195,8 @@ impl TagHistory {
         // Takes the locks of a push, and refuses a tag that is immutable.
         let present = sqlx::query!(
             r#"select coalesce(bool_and(live and linked) filter (where digest is not null), true) as "all!",
-                      count(digest) as "count!"
+                      count(digest) as "count!",
+                      (array_agg(naming) filter (where naming is not null))[1] as naming
                from catalog.begin_push($1, $2, $3, $4)"#,
             place.project.0,
             place.repository.as_str(),
@@ -227,6 +230,7 @@ impl TagHistory {
                 stored_digest(&named)?
             )));
         }
+        let warnings = self.naming.judge(&place.repository, present.naming)?;
         let attached = if row.alive { Vec::new() } else { revive(&mut tx, manifest).await? };
         tags::point(&mut tx, &permit.caller, known.id, manifest, &[tag.to_string()], digest, "restore")
             .await?;
@@ -253,7 +257,7 @@ impl TagHistory {
         .await?;
         self.tenancy.quota_charge(&mut tx, place.project, charge).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(warnings)
     }
 
     async fn repository(&self, project: i64, repository: &RepositoryName) -> Result<Known, Error> {

@@ -26,6 +26,9 @@ mod immutable;
 mod labels;
 mod lease;
 mod manifests;
+mod naming;
+mod naming_report;
+mod pull_trail;
 mod pulls;
 mod push;
 mod recount;
@@ -49,6 +52,9 @@ pub use history::{TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
 pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
+pub use naming::{Naming, NamingMode, NamingRule, NamingTarget};
+pub use naming_report::{NamingFinding, NamingReport, ReportPlace};
+pub use pull_trail::PullTrail;
 pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
@@ -80,6 +86,8 @@ pub struct Config {
     pub uploads_per_project_max: i64,
     /// Seconds between two writes of the pull counters.
     pub pull_flush_seconds: u64,
+    /// Pulls are acts of the audit trail.
+    pub audit_pulls: bool,
 }
 
 /// Handles to everything stored. Clone freely; every clone talks to the same database and store.
@@ -97,7 +105,9 @@ pub struct Catalog {
     pub additions: Additions,
     pub copies: Copies,
     pub history: TagHistory,
+    pub naming: Naming,
     pub pulls: PullCounter,
+    pub pull_trail: PullTrail,
     pub recounts: Recounts,
     pub removals: Removals,
 }
@@ -106,12 +116,21 @@ impl Catalog {
     /// Wires the handles; does no IO.
     pub fn new(database: Database, store: BlobStore, tenancy: Tenancy, config: Config) -> Self {
         let repositories = Repositories::new(database.clone(), tenancy.clone());
+        let naming = Naming::new(database.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
+        let pull_trail = PullTrail::new(&database, tenancy.clone(), config.audit_pulls);
         Self {
             uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
-            manifests: Manifests::new(database.clone(), store.clone(), tenancy.clone(), pulls.clone()),
-            tags: Tags::new(database.clone()),
+            manifests: Manifests::new(
+                database.clone(),
+                store.clone(),
+                tenancy.clone(),
+                naming.clone(),
+                pulls.clone(),
+                pull_trail.clone(),
+            ),
+            tags: Tags::new(database.clone(), naming.clone()),
             referrers: Referrers::new(database.clone()),
             recounts: Recounts::new(database.clone()),
             removals: Removals::new(database.clone(), tenancy.clone(), repositories.clone()),
@@ -119,10 +138,12 @@ impl Catalog {
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
             additions: Additions::new(database.clone(), store),
-            copies: Copies::new(database.clone(), tenancy.clone()),
-            history: TagHistory::new(database.clone(), tenancy.clone()),
+            copies: Copies::new(database.clone(), tenancy.clone(), naming.clone()),
+            history: TagHistory::new(database.clone(), tenancy.clone(), naming.clone()),
+            naming,
             artifacts: Artifacts::new(database, tenancy),
             pulls,
+            pull_trail,
         }
     }
 }

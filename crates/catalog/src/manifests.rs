@@ -10,7 +10,9 @@ use tenancy::Tenancy;
 
 use blobstore::BlobStore;
 
-use crate::{Delete, Error, Place, Pull, PullCounter, Push, PushTarget, Pushed, retrying, tags};
+use crate::{
+    Delete, Error, Naming, Place, Pull, PullCounter, PullTrail, Push, PushTarget, Pushed, retrying, tags,
+};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
@@ -26,12 +28,21 @@ pub struct Manifests {
     pub(crate) database: Database,
     pub(crate) store: BlobStore,
     pub(crate) tenancy: Tenancy,
+    pub(crate) naming: Naming,
     pulls: PullCounter,
+    pull_trail: PullTrail,
 }
 
 impl Manifests {
-    pub(crate) fn new(database: Database, store: BlobStore, tenancy: Tenancy, pulls: PullCounter) -> Self {
-        Self { database, store, tenancy, pulls }
+    pub(crate) fn new(
+        database: Database,
+        store: BlobStore,
+        tenancy: Tenancy,
+        naming: Naming,
+        pulls: PullCounter,
+        pull_trail: PullTrail,
+    ) -> Self {
+        Self { database, store, tenancy, naming, pulls, pull_trail }
     }
 
     /// The manifest by tag or digest, in one statement. Does not count as a pull: see [`Manifests::pulled`].
@@ -50,10 +61,11 @@ impl Manifests {
         Ok(Found { digest: row.digest, media_type: row.media_type, payload: row.payload })
     }
 
-    /// Counts what [`Manifests::get`] found as a pull. Buffered: a crash may lose a few seconds
-    /// of counts, and never anything else.
+    /// Counts what [`Manifests::get`] found as a pull, and puts it into the audit trail. Buffered: a crash may lose a
+    /// few seconds of both, and never anything else.
     pub fn pulled(&self, pull: &Pull, found: &Found, reference: &Reference) {
         self.pulls.count(&pull.place, &found.digest, reference);
+        self.pull_trail.record(pull, &found.digest, reference);
     }
 
     /// Stores a manifest and moves the tags to it. See `push.rs`.

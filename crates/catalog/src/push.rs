@@ -36,6 +36,8 @@ pub struct Pushed {
     pub digest: Digest,
     /// The digest of the manifest's subject, whether it exists or not.
     pub subject: Option<Digest>,
+    /// Naming rules that the push breaks and that only warn.
+    pub warnings: Vec<String>,
 }
 
 /// A manifest, parsed and measured, before it meets the database.
@@ -86,8 +88,9 @@ pub(crate) async fn put(
         }
     }
     let incoming = Incoming { digest, manifest, payload, blobs, facts, annotations };
-    retrying(|| store(manifests, push, &target.tags, &incoming)).await?;
-    Ok(Pushed { subject: incoming.manifest.subject.map(|subject| subject.digest), digest: incoming.digest })
+    let warnings = retrying(|| store(manifests, push, &target.tags, &incoming)).await?;
+    let subject = incoming.manifest.subject.map(|subject| subject.digest);
+    Ok(Pushed { subject, digest: incoming.digest, warnings })
 }
 
 /// Config and layers that the repository must hold, each digest once. Foreign layers are never pushed.
@@ -155,10 +158,17 @@ async fn read_facts(manifests: &Manifests, push: &Push, manifest: &Manifest) -> 
     }
 }
 
-async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Incoming) -> Result<(), Error> {
+/// Returns what the naming rules warn of.
+async fn store(
+    manifests: &Manifests,
+    push: &Push,
+    tags: &[Tag],
+    incoming: &Incoming,
+) -> Result<Vec<String>, Error> {
     let place = &push.place;
     let mut tx = manifests.database.begin().await?;
-    let Locked { repository, first, linked } = lock(&mut tx, place, tags, incoming).await?;
+    let Locked { repository, first, linked, naming } = lock(&mut tx, place, tags, incoming).await?;
+    let warnings = manifests.naming.judge(&place.repository, naming)?;
     let children = loose_children(&mut tx, repository, incoming, &linked).await?;
     let stored = insert_manifest(&mut tx, push, repository, incoming, &children).await?;
     let names: Vec<String> = tags.iter().map(Tag::to_string).collect();
@@ -178,7 +188,7 @@ async fn store(manifests: &Manifests, push: &Push, tags: &[Tag], incoming: &Inco
         publish_and_charge(&mut tx, place.project, repository, &stored).await?;
     }
     tx.commit().await?;
-    Ok(())
+    Ok(warnings)
 }
 
 fn children_of(incoming: &Incoming) -> &[Descriptor] {
@@ -195,6 +205,8 @@ struct Locked {
     first: bool,
     /// Sizes of the blobs that the manifest names and that are live and linked here, by digest.
     linked: BTreeMap<Vec<u8>, u64>,
+    /// What the naming rules have to judge.
+    naming: Option<Value>,
 }
 
 /// Locks every blob that the manifest names, so that none can be collected from here on, and the repository, which
@@ -203,8 +215,8 @@ struct Locked {
 async fn lock(tx: &mut Tx, place: &Place, tags: &[Tag], incoming: &Incoming) -> Result<Locked, Error> {
     let mut digests: Vec<Vec<u8>> = incoming.blobs.keys().cloned().collect();
     digests.extend(children_of(incoming).iter().map(|child| child.digest.to_bytes()));
-    let rows = sqlx::query!(
-        r#"select repository as "repository!", first as "first!", digest, size, live, linked
+    let mut rows = sqlx::query!(
+        r#"select repository as "repository!", first as "first!", digest, size, live, linked, naming
            from catalog.begin_push($1, $2, $3, $4)"#,
         place.project.0,
         place.repository.as_str(),
@@ -213,8 +225,8 @@ async fn lock(tx: &mut Tx, place: &Place, tags: &[Tag], incoming: &Incoming) -> 
     )
     .fetch_all(&mut **tx)
     .await?;
-    let head = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (repository, first) = (head.repository, head.first);
+    let head = rows.first_mut().ok_or(sqlx::Error::RowNotFound)?;
+    let (repository, first, naming) = (head.repository, head.first, head.naming.take());
     let linked: BTreeMap<Vec<u8>, u64> = rows
         .into_iter()
         .filter(|row| row.live == Some(true) && row.linked == Some(true))
@@ -229,7 +241,7 @@ async fn lock(tx: &mut Tx, place: &Place, tags: &[Tag], incoming: &Incoming) -> 
             )));
         }
     }
-    Ok(Locked { repository, first, linked })
+    Ok(Locked { repository, first, linked, naming })
 }
 
 /// Every blob that the manifest needs must be `present`; the error names those that are not.

@@ -11,7 +11,7 @@ use oci::{Digest, RepositoryName};
 use tenancy::{CreateTag, DeleteTag, ListTags, Permit};
 
 use crate::manifests::{lock_repository, stored_digest};
-use crate::{Error, Place, Pull, retrying, sort_key};
+use crate::{Error, Naming, Place, Pull, retrying, sort_key};
 
 /// A tag in a list.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -45,11 +45,12 @@ const COLUMNS: Columns = Columns::new(
 #[derive(Clone)]
 pub struct Tags {
     database: Database,
+    naming: Naming,
 }
 
 impl Tags {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+    pub(crate) fn new(database: Database, naming: Naming) -> Self {
+        Self { database, naming }
     }
 
     /// Names in byte order after `last`, at most `limit`. One more is looked up to know whether there are more.
@@ -112,31 +113,33 @@ impl Tags {
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
     }
 
-    /// Gives an artifact another tag.
+    /// Gives an artifact another tag. Returns what the naming rules warn of.
     ///
     /// # Errors
-    /// `ManifestUnknown`; `Conflict` for a tag that exists, `TagImmutable` for one that has to stay as it is.
+    /// `ManifestUnknown`; `Conflict` for a tag that exists, `TagImmutable` for one that has to stay as it is,
+    /// `NameRefused`.
     pub async fn create(
         &self,
         permit: &Permit<CreateTag>,
         repository: &RepositoryName,
         digest: &Digest,
         tag: &oci::Tag,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let place = Place { project: permit.project, repository: repository.clone() };
         retrying(|| async {
             let mut tx = self.database.begin().await?;
             let unknown = || Error::ManifestUnknown(digest.to_string());
             let repository = lock_repository(&mut tx, &place).await?.ok_or_else(unknown)?;
             let names = [tag.to_string()];
-            sqlx::query!(
-                "select catalog.refuse_immutable($1, $2, $3)",
+            let naming = sqlx::query!(
+                "select catalog.refuse_immutable($1, $2, $3), catalog.naming($1, $2, false, $3) as naming",
                 place.project.0,
                 repository,
                 &names as &[String]
             )
-            .execute(&mut *tx)
-            .await?;
+            .fetch_one(&mut *tx)
+            .await?
+            .naming;
             let found = sqlx::query!(
                 r#"select id, exists (select 1 from catalog.tags t where t.repository_id = $1 and t.name = $3) as "taken!"
                    from catalog.manifests where repository_id = $1 and digest = $2 and deleted_at is null"#,
@@ -150,6 +153,7 @@ impl Tags {
             if found.taken {
                 return Err(Error::Conflict(format!("tag {tag} already exists in {}", place.repository)));
             }
+            let warnings = self.naming.judge(&place.repository, naming)?;
             point(&mut tx, &permit.caller, repository, found.id, &names, digest, "move").await?;
             sqlx::query!("update catalog.repositories set updated_at = now() where id = $1", repository)
                 .execute(&mut *tx)
@@ -158,7 +162,7 @@ impl Tags {
             let object = audit::Object { kind: "tag", id: digest.to_string(), name: &name };
             trail(&mut tx, &permit.caller, &place, "tag_create", object).await?;
             tx.commit().await?;
-            Ok(())
+            Ok(warnings)
         })
         .await
     }

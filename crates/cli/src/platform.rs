@@ -98,6 +98,9 @@ fn spawn_all(background: &mut Background, domains: &Domains, flush: &Cancellatio
     let until = flush.clone();
     background.spawn("pull counters", async move { pulls.run(until.cancelled_owned()).await });
 
+    let pulls = domains.catalog.pull_trail.clone();
+    background.spawn("pulls of the audit trail", pulls.run(flush.clone()));
+
     let blobs = domains.catalog.blobs.clone();
     let until = flush.clone();
     background.spawn("damaged content", async move { blobs.watch_damage(until.cancelled_owned()).await });

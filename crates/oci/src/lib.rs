@@ -17,6 +17,7 @@ mod name;
 mod reference;
 pub mod scope;
 mod text;
+pub mod warning;
 
 pub use action::{Action, UnknownAction};
 pub use digest::{Algorithm, Digest, DigestError};

@@ -1,6 +1,6 @@
 //! The little that all success answers share: JSON bodies, empty bodies, and the form of times.
 
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{HeaderValue, LOCATION, WARNING};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -19,6 +19,16 @@ pub(crate) fn done() -> HttpResponse {
 pub(crate) fn created(location: String) -> HttpResponse {
     let mut response: HttpResponseBuilder = HttpResponse::Created();
     response.insert_header((LOCATION, location)).finish()
+}
+
+/// The answer, with what the client is to be told beside it.
+pub(crate) fn warned(mut response: HttpResponse, warnings: &[String]) -> HttpResponse {
+    for value in oci::warning::header_values(warnings) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
 }
 
 /// A moment as this API writes it: UTC, milliseconds, `Z`.

@@ -14,9 +14,10 @@ use tenancy::roles::{Action, Resource};
 use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
 
 use crate::additions;
-use crate::answer::{Time, created, done, json, nothing, or_never};
+use crate::answer::{Time, created, done, json, nothing, or_never, warned};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::icons;
 use crate::labels;
 use crate::params::Params;
 use crate::tags::TagOutput;
@@ -35,6 +36,7 @@ struct ArtifactOutput {
     repository_name: String,
     digest: String,
     size: i64,
+    icon: &'static str,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
     pull_time: Option<Time>,
@@ -123,6 +125,7 @@ impl From<Artifact> for ArtifactOutput {
         let accessories = artifact.accessories.filter(|accessories| !accessories.is_empty());
         Self {
             id: artifact.id,
+            icon: icons::icon_of(&artifact.kind),
             kind: artifact.kind,
             media_type: artifact.media_type,
             manifest_media_type: artifact.manifest_media_type,
@@ -254,8 +257,9 @@ pub(crate) async fn copy(context: Context) -> Result<HttpResponse, Failure> {
     if !source.rights().allow(Resource::Repository, Action::Pull) {
         return Err(tenancy::Error::Hidden.into());
     }
-    context.state.catalog.copies.copy(&permit, &repository, &source, &name, &reference).await?;
-    Ok(created(format!("{}/{reference}", context.path())))
+    let warnings =
+        context.state.catalog.copies.copy(&permit, &repository, &source, &name, &reference).await?;
+    Ok(warned(created(format!("{}/{reference}", context.path())), &warnings))
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl From<catalog::Error> for Failure {
             Error::TagUnknown(tag) => Self::not_found(format!("tag {tag} not found")),
             Error::RepositoryUnknown(name) => Self::not_found(format!("repository {name} not found")),
             Error::BlobUnknown(_) | Error::UploadUnknown(_) => Self::not_found(err.to_string()),
-            Error::TagImmutable { .. } => Self::precondition(err.to_string()),
+            Error::TagImmutable { .. } | Error::NameRefused(_) => Self::precondition(err.to_string()),
             Error::Invalid(text) => Self::bad_request(text),
             Error::Unknown(text) => Self::not_found(text),
             Error::Gone(text) => Self::new(StatusCode::GONE, "NOT_FOUND", text),

@@ -13,8 +13,8 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, additions, artifacts, audit, configurations, groups, immutable, labels, members, meta, metadata,
-    overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
+    State, additions, artifacts, audit, configurations, groups, icons, immutable, labels, members, meta,
+    metadata, naming, overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
 };
 
 /// One operation of the API.
@@ -106,12 +106,19 @@ routes! {
     "GetLabelByID" "GET" "/api/v2.0/labels/{label_id}" Checked labels::get;
     "UpdateLabel" "PUT" "/api/v2.0/labels/{label_id}" Checked labels::update;
     "DeleteLabel" "DELETE" "/api/v2.0/labels/{label_id}" Checked labels::delete;
+    "getIcon" "GET" "/api/v2.0/icons/{digest}" Checked icons::get;
     "ListImmuRules" "GET" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::list;
     "CreateImmuRule" "POST" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules" Checked immutable::create;
     "UpdateImmuRule" "PUT" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
         Checked immutable::update;
     "DeleteImmuRule" "DELETE" "/api/v2.0/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}"
         Checked immutable::delete;
+    "getNamingPolicy" "GET" "/api/v2.0/projects/{project_name_or_id}/naming-policy" Checked naming::get;
+    "updateNamingPolicy" "PUT" "/api/v2.0/projects/{project_name_or_id}/naming-policy" Checked naming::update;
+    "getNamingReport" "GET" "/api/v2.0/projects/{project_name_or_id}/naming-report" Checked naming::report;
+    "getSystemNamingPolicy" "GET" "/api/v2.0/system/naming-policy" Checked naming::get_for_installation;
+    "updateSystemNamingPolicy" "PUT" "/api/v2.0/system/naming-policy" Checked naming::update_for_installation;
+    "getSystemNamingReport" "GET" "/api/v2.0/system/naming-report" Checked naming::report_for_installation;
     "listProjectMetadatas" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::list;
     "addProjectMetadatas" "POST" "/api/v2.0/projects/{project_name_or_id}/metadatas" Checked metadata::add;
     "getProjectMetadata" "GET" "/api/v2.0/projects/{project_name_or_id}/metadatas/{meta_name}"

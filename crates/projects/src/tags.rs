@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenancy::{CreateTag, DeleteTag, ListTags};
 
-use crate::answer::{Time, done, or_never};
+use crate::answer::{Time, done, or_never, warned};
 use crate::context::Context;
 use crate::error::Failure;
 
@@ -76,9 +76,9 @@ pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure
     let tag: oci::Tag = name.parse().map_err(|_| Failure::bad_request(format!("{name:?} is no tag name")))?;
     let catalog = &context.state.catalog;
     let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
-    catalog.tags.create(&permit, &repository, &digest, &tag).await?;
+    let warnings = catalog.tags.create(&permit, &repository, &digest, &tag).await?;
     // The contract has no Location here: a tag has no page of its own.
-    Ok(HttpResponse::Created().finish())
+    Ok(warned(HttpResponse::Created().finish(), &warnings))
 }
 
 #[derive(Serialize)]
@@ -194,6 +194,7 @@ pub(crate) async fn restore(mut context: Context) -> Result<HttpResponse, Failur
     let Restoration { digest, overwrite } = context.json().await?;
     let digest: Digest =
         digest.parse().map_err(|_| Failure::bad_request(format!("digest {digest:?} is no digest")))?;
-    context.state.catalog.history.restore(&permit, &repository, &tag, &digest, overwrite).await?;
-    Ok(HttpResponse::Created().finish())
+    let warnings =
+        context.state.catalog.history.restore(&permit, &repository, &tag, &digest, overwrite).await?;
+    Ok(warned(HttpResponse::Created().finish(), &warnings))
 }

@@ -162,6 +162,8 @@ impl From<catalog::Error> for Error {
             )
             .detail(Value::from(missing.iter().take(20).map(ToString::to_string).collect::<Vec<_>>())),
             E::TagImmutable { .. } => Self::new(StatusCode::PRECONDITION_FAILED, Code::Precondition, text),
+            // Final for clients, with the text that a person needs.
+            E::NameRefused(_) => Self::new(StatusCode::FORBIDDEN, Code::Denied, text),
             E::Invalid(_) | E::Conflict(_) | E::Limit(_) => {
                 Self::new(StatusCode::BAD_REQUEST, Code::Unsupported, text)
             }

@@ -94,6 +94,9 @@ pub async fn put(call: &Call<'_>, name: &RepositoryName, body: web::Payload) -> 
         let names: Vec<&str> = asked.iter().map(Tag::as_str).collect();
         response.insert_header(("oci-tag", names.join(", ")));
     }
+    for value in oci::warning::header_values(&pushed.warnings) {
+        response.append_header((header::WARNING, value));
+    }
     Ok(response.finish())
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::quotas::checked_limit;
 use crate::roles::Action;
+use crate::settings::PULLS;
 use crate::{Error, Tenancy};
 
 const TEXT_BYTES_MAX: usize = 4096;
@@ -31,6 +32,8 @@ enum Rule {
     Choice(&'static str, &'static [&'static str]),
     /// Bytes, -1 for no limit.
     Limit,
+    /// Kinds of acts that are not recorded.
+    Unrecorded,
     /// Can be written and never read.
     Secret,
 }
@@ -46,7 +49,7 @@ enum Change {
 }
 
 use Change::{Fixed, Free, Later};
-use Rule::{Among, Choice, Flag, Limit, Positive, Secret, Text};
+use Rule::{Among, Choice, Flag, Limit, Positive, Secret, Text, Unrecorded};
 
 const SCOPES: &[i64] = &[0, 1, 2];
 
@@ -55,7 +58,7 @@ const KEYS: &[(&str, Rule, Change)] = &[
     ("audit_log_forward_endpoint", Text(""), Later),
     ("auth_mode", Choice("db_auth", &["db_auth", "ldap_auth", "oidc_auth", "http_auth", "uaa_auth"]), Later),
     ("banner_message", Text(""), Free),
-    ("disabled_audit_log_event_types", Text(""), Later),
+    ("disabled_audit_log_event_types", Unrecorded, Free),
     ("http_authproxy_admin_groups", Text(""), Free),
     ("http_authproxy_admin_usernames", Text(""), Free),
     ("http_authproxy_endpoint", Text(""), Free),
@@ -127,7 +130,7 @@ impl Rule {
             Text(value) | Choice(value, _) => value.into(),
             Positive(value) | Among(value, _) => value.into(),
             Limit => (-1).into(),
-            Secret => "".into(),
+            Unrecorded | Secret => "".into(),
         }
     }
 
@@ -143,6 +146,12 @@ impl Rule {
                 Ok(())
             }
             (Text(_) | Secret, _) => invalid(&format!("a text of at most {TEXT_BYTES_MAX} bytes")),
+            // Acts that change something are recorded with the change, or the change is not made.
+            (Unrecorded, Value::String(text)) if ["", PULLS].contains(&text.as_str()) => Ok(()),
+            (Unrecorded, Value::String(_)) => {
+                Err(Error::NotAvailable(format!("{key} can only name {PULLS}: every other act is recorded")))
+            }
+            (Unrecorded, _) => invalid("a text"),
             (Choice(_, choices), Value::String(text)) if choices.contains(&text.as_str()) => Ok(()),
             (Choice(_, choices), _) => invalid(&format!("one of {}", choices.join(", "))),
             (Positive(_), value) => match value.as_i64() {
@@ -323,6 +332,9 @@ mod tests {
             ("banner_message", json!("a\0b"), false),
             ("banner_message", json!(long), false),
             ("banner_message", json!({}), false),
+            ("disabled_audit_log_event_types", json!("pull_artifact"), true),
+            ("disabled_audit_log_event_types", json!("delete_project"), false),
+            ("disabled_audit_log_event_types", json!(["pull_artifact"]), false),
         ] {
             let rule = KEYS.iter().find(|(known, ..)| *known == key).map(|(_, rule, _)| *rule);
             assert_eq!(rule.map(|rule| rule.check(key, &value).is_ok()), Some(good), "{key}={value}");

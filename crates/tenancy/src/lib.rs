@@ -49,6 +49,7 @@ pub use people::{
     CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
     SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
 };
+pub use people::{ReadInstallationNaming, UpdateInstallationNaming};
 pub use permissions_document::permissions_document;
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
@@ -62,6 +63,7 @@ pub use permit::{
     DeleteLabel, ListImmutableRules, ListLabels, ReadArtifactAddition, ReadLabel, UpdateImmutableRule,
     UpdateLabel,
 };
+pub use permit::{ReadNamingPolicy, ReadNamingReport, UpdateNamingPolicy};
 pub use projects::{NewProject, Project, ProjectUpdate, Summary};
 pub use quotas::{ProjectQuota, Quota, TellQuotaWarnings, charge_refusal};
 pub use reach::{Owner, Reach};

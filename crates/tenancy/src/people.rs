@@ -52,12 +52,21 @@ actions!(
     ReadGroup = "user-group" Read "user_group_read" "user_group",
     UpdateGroup = "user-group" Update "user_group_update" "user_group",
     DeleteGroup = "user-group" Delete "user_group_delete" "user_group",
+    ReadInstallationNaming = "configuration" Read "naming_policy_read" "naming_policy",
+    UpdateInstallationNaming = "configuration" Update "naming_policy_update" "naming_policy",
 );
 
 /// Proof that `caller` may do `A` with whatever on the installation it is about.
 pub struct SystemPermit<A> {
     pub(crate) caller: Caller,
     _action: PhantomData<A>,
+}
+
+impl<A> SystemPermit<A> {
+    /// Who may.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 /// Proof that `caller` may do `A` with this account, which may not exist.

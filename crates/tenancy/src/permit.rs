@@ -126,6 +126,9 @@ actions!(
     DeleteArtifactLabel = ArtifactLabel Delete "artifact_label_remove",
     ReadArtifactAddition = ArtifactAddition Read "artifact_addition_read",
     ListLogs = Log List "log_list",
+    ReadNamingPolicy = Configuration Read "naming_policy_read",
+    UpdateNamingPolicy = Project Update "naming_policy_update",
+    ReadNamingReport = Configuration Read "naming_report_read",
 );
 
 /// Everything a caller holds in one project.

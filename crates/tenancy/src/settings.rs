@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::{Error, Tenancy};
 
+/// The kind of acts that can be left out of the audit trail.
+pub(crate) const PULLS: &str = "pull_artifact";
+
 /// How long a read of the settings serves other requests.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,8 @@ pub struct Settings {
     pub project_requests: bool,
     /// Minutes without a request after which somebody is signed out of the console.
     pub session_minutes: u32,
+    /// Pulls are acts of the audit trail.
+    pub audit_pulls: bool,
 }
 
 impl Default for Settings {
@@ -65,6 +70,7 @@ impl Default for Settings {
             notification_enable: true,
             project_requests: false,
             session_minutes: 60,
+            audit_pulls: true,
         }
     }
 }
@@ -130,6 +136,11 @@ impl Settings {
             "notification_enable" => fit(key, value, &mut self.notification_enable),
             "session_timeout" => fit(key, value, &mut self.session_minutes),
             "banner_message" => fit(key, value, &mut self.banner_message),
+            "disabled_audit_log_event_types" => {
+                let mut disabled = String::new();
+                fit(key, value, &mut disabled);
+                self.audit_pulls = disabled != PULLS;
+            }
             // A newer release knows more keys.
             _ => {}
         }
@@ -168,6 +179,7 @@ mod tests {
             banner_message: "hello".to_owned(),
             notification_enable: true,
             project_requests: false,
+            audit_pulls: true,
         };
         assert_eq!(settings, expected);
     }

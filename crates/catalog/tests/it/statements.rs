@@ -50,4 +50,14 @@ async fn a_push_costs_the_same_for_two_layers_and_for_forty() {
     let many = cost(&world, world.image("p/many", Some("1"), &layers)).await;
     assert_eq!(few, many);
     assert!(many <= 24, "with the upload of the config: {many}");
+    // Naming rules ride in the statement that takes the locks.
+    let rules = "insert into catalog.naming_policies (project_id, rules)
+        select p, '[{\"target\": \"tag\", \"pattern\": \"v.*\", \"mode\": \"warn\"}]' from unnest(array[0, $1]) as p";
+    sqlx::query(rules).bind(world.project).execute(world.database.owner()).await.unwrap();
+    let ruled = cost(&world, async {
+        let pushed = world.image("p/few", Some("latest"), &layers[..3]).await;
+        assert_eq!(pushed.warnings.len(), 2);
+    });
+    let moved = cost(&world, world.image("p/many", Some("v2"), &layers[..3]));
+    assert_eq!(ruled.await, moved.await);
 }

@@ -47,6 +47,7 @@ impl World {
                 uploads_per_account_max: 20,
                 uploads_per_project_max: 30,
                 pull_flush_seconds: 1,
+                audit_pulls: true,
             },
         );
         let id: i64 = sqlx::query_scalar(

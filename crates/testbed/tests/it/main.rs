@@ -20,6 +20,7 @@ mod instances;
 mod login;
 mod memory;
 mod names;
+mod naming;
 mod postgres;
 mod promises;
 mod quota;

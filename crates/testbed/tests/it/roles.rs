@@ -39,6 +39,7 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ("accessory", ["list", "list", "list", "list", "list"]),
     ("robot", ["create read update delete list", "read list", "read list", "read list", ""]),
     ("immutable-tag", ["create update delete list", "create update delete list", "", "", ""]),
+    ("configuration", ["read update", "read", "read", "read", "read"]),
     ("artifact-label", ["create delete", "create delete", "create delete", "", ""]),
     ("artifact-addition", ["read", "read", "read", "read", "read"]),
 ];
@@ -495,6 +496,10 @@ fn fill(route: &Route, target: &Target) -> String {
             "repository_name" | "tag_name" => "missing".to_owned(),
             "reference" if route.method == "DELETE" => "missing".to_owned(),
             "reference" => "1".to_owned(),
+            "digest" if route.path.contains("icons") => {
+                let icon = include_bytes!("../../../projects/src/icons/default.png");
+                oci::Digest::of(oci::Algorithm::Sha256, icon).to_string()
+            }
             "digest" if route.path.contains("referrers") => target.image.digest.to_string(),
             "digest" if reading => target.image.layer.to_string(),
             "digest" => random_digest().to_string(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::Tenants;
@@ -40,6 +41,53 @@ async fn refusals_on_v2_are_acts_of_the_project_and_bare_challenges_are_none() {
             act(&bob.name, "repository_delete", "password"),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_pull_is_an_act_with_tag_digest_address_and_client() {
+    let Tenants { bed, bob, eve: _, ours, app, .. } = Tenants::new().await;
+    let manifest = |reference: &str| format!("/v2/{}/manifests/{reference}", app.repository);
+    let registry = bob.registry();
+    registry.head(manifest("1")).await.expect(200);
+    let answer = registry
+        .request(Method::GET, manifest("1"))
+        .header("user-agent", "some-client/1.0")
+        .header("x-request-id", "a-pull-by-tag")
+        .send()
+        .await
+        .expect(200);
+    let digest = answer.header("docker-content-digest").to_owned();
+    // A client that has it already is told so, and pulls nothing.
+    let unchanged =
+        registry.request(Method::GET, manifest("1")).header("if-none-match", format!("\"{digest}\""));
+    unchanged.send().await.expect(304);
+    registry.get(manifest(&digest)).await.expect(200);
+
+    let path = ours.path("/auditlog-exts?q=operation=pull&sort=id");
+    let acts = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let acts = bed.admin().client().get(&path).await.expect(200).json();
+            let mine = acts.as_array().expect("a list").iter().filter(|act| act["username"] == bob.name);
+            let mine: Vec<Value> = mine.cloned().collect();
+            if mine.len() >= 2 {
+                return mine;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("pulls come into the trail");
+    assert_eq!(acts.len(), 2, "{acts:?}");
+    let by_tag = &acts[0];
+    assert_eq!(by_tag["resource"], format!("{}:1", app.repository));
+    assert_eq!(by_tag["resource_id"], digest);
+    assert_eq!((&by_tag["action"], &by_tag["resource_type"]), (&"artifact_pull".into(), &"artifact".into()));
+    assert_eq!(
+        (&by_tag["client"], &by_tag["request_id"]),
+        (&"some-client/1.0".into(), &"a-pull-by-tag".into())
+    );
+    assert!(by_tag["client_address"].as_str().is_some_and(|address| !address.is_empty()), "{by_tag}");
+    assert_eq!(acts[1]["resource"], format!("{}@{digest}", app.repository));
 }
 
 #[tokio::test]
