@@ -22,6 +22,8 @@ mod labels;
 mod members;
 mod meta;
 mod metadata;
+mod openapi;
+mod operations;
 mod overview;
 mod params;
 mod projects;
@@ -43,6 +45,7 @@ use futures_util::future::BoxFuture;
 use identity::Identity;
 use tenancy::Tenancy;
 
+pub use openapi::document as openapi_document;
 pub use routes::{ROUTES, Route};
 
 /// Paths this service answers.

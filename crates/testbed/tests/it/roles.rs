@@ -228,8 +228,11 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
     use Expected::{Exactly, Open};
     let reading = ["GET", "HEAD"].contains(&route.method);
     let nobody = identity == Identity::Nobody;
+    if let Some(permission) = permission.strip_prefix("login+") {
+        return if nobody { Exactly(&[401]) } else { expected(route, permission, identity, place, manner) };
+    }
     if let Identity::Scoped(scope) = identity {
-        let ignored = ["getVersion", "getPing", "getHealth", "jwks_get", "certificates_get"];
+        let ignored = ["getVersion", "getPing", "getHealth", "getOpenApi", "jwks_get", "certificates_get"];
         let breeding = ["createCurrentUserToken", "deleteCurrentUserToken", "listCurrentUserTokens"];
         let owner = Identity::Member(Role::ProjectAdmin);
         return match (route.role, permission) {
