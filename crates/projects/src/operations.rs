@@ -184,7 +184,7 @@ const PROJECT_ARTIFACT_FLAGS: &[Parameter] = &[
         "only the newest of each repository, of the artifact_type or media_type in q",
     ),
     flag("with_tag", "show the tags; true unless said otherwise"),
-    flag("with_accessory", "show what is attached; true unless said otherwise"),
+    flag("with_accessory", "show what is attached; true unless said otherwise, false for a whole project"),
     flag("with_label", "show the labels"),
     flag("with_immutable_status", "say of each tag whether it is immutable"),
     flag("with_inherited_accessory", "show what is attached to indexes it is part of"),
