@@ -28,6 +28,8 @@ struct Contract {
     answered: BTreeSet<String>,
     /// Operations whose lists showed at least one row.
     rows: BTreeSet<String>,
+    /// Refusals that nobody documents for the operation, and that all of this API has in common.
+    common: BTreeSet<(String, u16)>,
     /// What is wrong, by operation.
     complaints: BTreeMap<String, BTreeSet<String>>,
 }
@@ -79,6 +81,9 @@ impl Contract {
             || STATUSES.iter().any(|(ids, status, _)| {
                 *status == answer.status && (ids.is_empty() || ids.contains(&fact.id.as_str()))
             });
+        if known && !fact.statuses.contains(&answer.status) {
+            self.common.insert((fact.id.clone(), answer.status));
+        }
         self.expect(&fact.id, known, || format!("status nobody documents: {answer}"));
         if answer.status >= 400 && fact.method != "HEAD" {
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -338,6 +343,7 @@ async fn every_operation_of_the_contract_is_answered_as_documented() {
         requests: 0,
         answered: BTreeSet::new(),
         rows: BTreeSet::new(),
+        common: BTreeSet::new(),
         complaints: BTreeMap::new(),
     };
     Scenario::new(&bed).await.run(&mut contract).await;
@@ -351,7 +357,12 @@ async fn every_operation_of_the_contract_is_answered_as_documented() {
         contract.expect(id, !listed || rows, || "its list was always empty".to_owned());
     }
     let good = ids.iter().filter(|id| !contract.complaints.contains_key(*id)).count();
-    println!("contract: {good} of {} operations, {} requests", ids.len(), contract.requests);
+    println!(
+        "contract: {good} of {} operations, {} requests, {} refusals by the rules of the whole API",
+        ids.len(),
+        contract.requests,
+        contract.common.len()
+    );
     for (id, complaints) in &contract.complaints {
         for complaint in complaints {
             println!("  {id}: {complaint}");
