@@ -1,7 +1,8 @@
 //! The REST API against facts of the API it is compatible with: `contract/facts.json` has names, types and statuses
 //! of every operation that Hythe has in common with Harbor (`scripts/contract-facts.py` extracts them from Harbor's
 //! description). Each operation is used as clients use it, and every answer is compared: status, headers, and each
-//! field's name and type. Where Hythe differs by intention, a table here says so; what is in no table fails.
+//! field's name and type. Where Hythe differs by intention, a table here says so; what is in no table fails. Every
+//! answer is compared with the server's own description as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +11,20 @@ use serde_json::{Value, json};
 
 use self::call::{Call, call};
 use self::facts::{Fact, facts};
+use self::own::Own;
 use self::scenario::Scenario;
 use self::tables::{ADDITIONS, ALWAYS, STATUSES};
 
 mod call;
 mod facts;
+mod own;
 mod scenario;
 mod tables;
 
 /// What was found about the operations so far.
 struct Contract {
     facts: Vec<Fact>,
+    own: Own,
     nobody: Client,
     admin: Client,
     requests: usize,
@@ -85,6 +89,9 @@ impl Contract {
             self.common.insert((fact.id.clone(), answer.status));
         }
         self.expect(&fact.id, known, || format!("status nobody documents: {answer}"));
+        for complaint in self.own.complaints(&fact.id, &answer) {
+            self.complain(&fact.id, complaint);
+        }
         if answer.status >= 400 && fact.method != "HEAD" {
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             let errors = body["errors"].as_array().is_some_and(|errors| {
@@ -338,6 +345,7 @@ async fn every_operation_of_the_contract_is_answered_as_documented() {
     let bed = Bed::own(Options::default()).await;
     let mut contract = Contract {
         facts: facts(),
+        own: Own::of(&bed).await,
         nobody: bed.nobody(),
         admin: bed.admin().client(),
         requests: 0,

@@ -259,7 +259,9 @@ impl Scenario {
         let answer = contract.succeeds(call("createProject").body(&sent)).await;
         let id = made(&answer);
         let read = self.read(contract, call("getProject").at("project_name_or_id", &name)).await;
-        contract.expect("createProject", read["project_id"].to_string() == id, || format!("{id} is {read}"));
+        contract.expect("createProject", read["project_id"].as_i64() == id.parse().ok(), || {
+            format!("{id} is {read}")
+        });
         let fields: Vec<String> = metadata
             .as_object()
             .into_iter()
