@@ -17,7 +17,7 @@ use self::tables::{ADDITIONS, ALWAYS, STATUSES};
 
 mod call;
 mod facts;
-mod own;
+pub mod own;
 mod scenario;
 mod tables;
 
