@@ -51,8 +51,8 @@ pub const ADDITIONS: &[(&[&str], &[&str])] = &[
             "/*/changed",
         ],
     ),
-    // Whether people may ask for projects.
-    (&["getConfigurations"], &["/project_request_enabled"]),
+    // Whether people may ask for projects, and how long things can be restored.
+    (&["getConfigurations"], &["/project_request_enabled", "/restore_days"]),
 ];
 
 /// Fields that are there even when they are zero, false or empty. `*` is each item.
