@@ -49,6 +49,7 @@ pub const ADDITIONS: &[(&[&str], &[&str])] = &[
             "/*/auth_method",
             "/*/request_id",
             "/*/changed",
+            "/*/repeated",
         ],
     ),
     // Whether people may ask for projects, and how long things can be restored.
