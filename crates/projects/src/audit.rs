@@ -9,6 +9,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tenancy::list::Query;
 use tenancy::{Act, ActSelection, ListLogs, Readable};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, json};
 use crate::context::Context;
@@ -39,8 +40,9 @@ const EVENT_TYPES: [&str; 18] = [
 ];
 
 /// An act in the older form.
-#[derive(Serialize)]
-struct ContentOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLog)]
+pub(crate) struct ContentOutput {
     id: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
     username: String,
@@ -54,8 +56,9 @@ struct ContentOutput {
 }
 
 /// An act in the newer form, with fields of our own behind it.
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLogExt)]
+pub(crate) struct Output {
     #[serde(flatten)]
     act: ContentOutput,
     operation_description: String,
@@ -79,14 +82,17 @@ struct Output {
     changed: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct EventTypeOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLogEventType)]
+pub(crate) struct EventTypeOutput {
     event_type: &'static str,
 }
 
-#[derive(Serialize)]
-struct VerifyOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditVerification)]
+pub(crate) struct VerifyOutput {
     verified_until: i64,
+    #[schema(required = true)]
     first_bad_position: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,

@@ -5,6 +5,7 @@ use catalog::Repository;
 use serde::{Deserialize, Serialize};
 use tenancy::list::Page;
 use tenancy::{DeleteRepository, ListRepositories, ReadRepository, UpdateRepository};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, json};
 use crate::context::Context;
@@ -13,14 +14,15 @@ use crate::params::Params;
 
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
 
-#[derive(Deserialize)]
-struct RepositoryInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct RepositoryInput {
     #[serde(default)]
     description: Option<String>,
 }
 
-#[derive(Serialize)]
-struct RepositoryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Repository)]
+pub(crate) struct RepositoryOutput {
     id: i64,
     project_id: i64,
     name: String,

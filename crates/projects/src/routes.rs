@@ -14,7 +14,8 @@ use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
     State, additions, artifacts, audit, configurations, groups, icons, immutable, labels, members, meta,
-    metadata, naming, overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
+    metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots, tags, tokens,
+    users,
 };
 
 /// One operation of the API.
@@ -45,6 +46,7 @@ routes! {
     "getVersion" "GET" "/api/version" Ignored meta::version;
     "getPing" "GET" "/api/v2.0/ping" Ignored meta::ping;
     "getHealth" "GET" "/api/v2.0/health" Ignored meta::health;
+    "getOpenApi" "GET" "/api/v2.0/openapi.json" Ignored openapi::get;
     "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
     "listUsers" "GET" "/api/v2.0/users" Checked users::list;
     "createUser" "POST" "/api/v2.0/users" Checked users::create;
@@ -175,6 +177,11 @@ routes! {
     "getLogs" "GET" "/api/v2.0/projects/{project_name}/logs" Checked audit::list_content_of_project;
     "getLogExts" "GET" "/api/v2.0/projects/{project_name}/auditlog-exts" Checked audit::list_of_project;
     "verifyAudit" "GET" "/api/v2.0/audit/verify" Checked audit::verify;
+}
+
+/// The table with how each operation takes credentials.
+pub(crate) fn described() -> impl Iterator<Item = (Route, Credentials)> {
+    ROUTES.iter().zip(HANDLERS).map(|(route, (credentials, _))| (*route, *credentials))
 }
 
 /// Registers the table on the service's own scope, with its own answers for everything else below it.

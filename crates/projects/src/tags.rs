@@ -6,13 +6,15 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenancy::{CreateTag, DeleteTag, ListTags};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, or_never, warned};
 use crate::context::Context;
 use crate::error::Failure;
 
 /// A tag, alone or inside its artifact.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tag)]
 pub(crate) struct TagOutput {
     id: i64,
     repository_id: i64,
@@ -20,6 +22,7 @@ pub(crate) struct TagOutput {
     name: String,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
+    #[schema(value_type = Time)]
     pull_time: Option<Time>,
     immutable: bool,
 }
@@ -62,8 +65,9 @@ pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     Ok(done())
 }
 
-#[derive(Deserialize)]
-struct NewTag {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TagInput)]
+pub(crate) struct NewTag {
     #[serde(default)]
     name: String,
 }
@@ -81,17 +85,20 @@ pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure
     Ok(warned(HttpResponse::Created().finish(), &warnings))
 }
 
-#[derive(Serialize)]
-struct EntryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TagEntry)]
+pub(crate) struct EntryOutput {
     name: String,
     repository_name: String,
     digest: String,
     #[serde(rename = "type")]
     kind: String,
     size: i64,
+    #[schema(value_type = Vec<Object>)]
     platforms: Value,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
+    #[schema(value_type = Time)]
     pull_time: Option<Time>,
     pull_count: i64,
     pushed_by: String,
@@ -137,8 +144,9 @@ pub(crate) async fn of_repository(context: Context) -> Result<HttpResponse, Fail
     Ok(response.json(page.rows.into_iter().map(EntryOutput::from).collect::<Vec<_>>()))
 }
 
-#[derive(Serialize)]
-struct ChangeOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TagChange)]
+pub(crate) struct ChangeOutput {
     id: i64,
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,8 +187,9 @@ pub(crate) async fn history(context: Context) -> Result<HttpResponse, Failure> {
     Ok(response.json(page.rows.into_iter().map(ChangeOutput::from).collect::<Vec<_>>()))
 }
 
-#[derive(Deserialize)]
-struct Restoration {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TagRestoration)]
+pub(crate) struct Restoration {
     #[serde(default)]
     digest: String,
     #[serde(default)]

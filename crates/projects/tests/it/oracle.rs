@@ -95,6 +95,14 @@ async fn what_is_open_to_anybody() {
     }
     assert_eq!(
         open,
-        ["getVersion", "getPing", "getHealth", "getSystemInfo", "listProjects", "listAllRepositories"]
+        [
+            "getVersion",
+            "getPing",
+            "getHealth",
+            "getOpenApi",
+            "getSystemInfo",
+            "listProjects",
+            "listAllRepositories"
+        ]
     );
 }

@@ -10,6 +10,7 @@ mod acts;
 mod architecture;
 mod checks;
 mod content;
+mod contract;
 mod crash;
 mod faults;
 mod fuzz;
