@@ -17,6 +17,11 @@ fn filled(path: &str, project: &str, repository: &str, member: &str) -> String {
         .replace("{mid}", member)
         .replace("{immutable_rule_id}", member)
         .replace("{label_id}", member)
+        .replace("{user_id}", member)
+        .replace("{token_id}", member)
+        .replace("{group_id}", member)
+        .replace("{robot_id}", member)
+        .replace("{id}", member)
         .replace("{addition}", "build_history")
 }
 
@@ -97,4 +102,34 @@ async fn what_is_open_to_anybody() {
         open,
         ["getVersion", "getPing", "getHealth", "getSystemInfo", "listProjects", "listAllRepositories"]
     );
+}
+
+/// In read-only mode nothing changes but the configuration, whoever asks and by whichever operation; the refusal looks at
+/// nothing, so it tells nothing either.
+#[actix_web::test]
+async fn read_only_refuses_every_change() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    world.image(id, "alpha/app", "latest", b"layer").await;
+    let configure = async |read_only: bool| {
+        let body = json!({ "read_only": read_only });
+        world.send("admin", "PUT", "/api/v2.0/configurations", body).await.status
+    };
+    assert_eq!(configure(true).await, 200);
+    let changing = ROUTES.iter().filter(|route| !["GET", "HEAD"].contains(&route.method));
+    let mut refused = 0;
+    for route in changing.filter(|route| route.id != "updateConfigurations") {
+        let path = filled(route.path, "alpha", "app", "1");
+        for user in ["admin", "ana", "ben"] {
+            let answer = world.send(user, route.method, &path, body(route.method)).await;
+            assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"), "{user}: {}", route.id);
+            assert!(answer.body.contains("read-only"), "{}: {}", route.id, answer.body);
+        }
+        assert_eq!(world.send("", route.method, &path, body(route.method)).await.status, 401, "{}", route.id);
+        refused += 1;
+    }
+    assert!(refused > 40, "the table of routes is read wrongly");
+    assert_eq!(world.get("ana", "/api/v2.0/projects/alpha/repositories/app").await.status, 200);
+    assert_eq!(configure(false).await, 200);
+    world.project("ana", "beta", false).await;
 }
