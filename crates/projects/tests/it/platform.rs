@@ -1,5 +1,8 @@
 //! Metadata, quotas, configuration and what else describes projects and the installation.
 
+use actix_web::test::TestRequest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use catalog::RemoveProject;
 use queue::{JobContext, JobError};
 use serde_json::{Value, json};
@@ -413,4 +416,42 @@ async fn a_project_deleted_with_everything_in_it() {
     // A second run of the same job, as after a crash, has nothing to do.
     removals.run(removal(&world).await, JobContext::detached()).await.unwrap();
     world.project("ben", "full", false).await;
+}
+
+/// What was asked for with an access token is done with what the token leaves, and no longer than it lasts.
+#[actix_web::test]
+async fn a_removal_ends_with_the_access_token_that_asked_for_it() {
+    let world = World::new().await;
+    let removals = &world.catalog.removals;
+    for (name, ends, done) in [
+        ("revoked", "delete from identity.access_tokens", false),
+        ("over", "update identity.access_tokens set expires_at = now() - interval '1 second'", false),
+        ("narrowed", "update identity.access_tokens set scopes = array['api:read']", false),
+        ("elsewhere", "update identity.access_tokens set projects = array[4711]", false),
+        ("left-alone", "select", true),
+    ] {
+        let id = world.project("ana", name, false).await;
+        world.image(id, &format!("{name}/app"), "v1", b"layer").await;
+        let input = json!({"name": name, "scopes": ["api"]});
+        let token = world.send("ana", "POST", "/api/v2.0/users/current/tokens", input).await.json();
+        let credentials = STANDARD.encode(format!("ana:{}", token["secret"].as_str().unwrap()));
+        let path = format!("/api/v2.0/projects/{id}");
+        let request = TestRequest::delete()
+            .uri(&format!("{path}?force=true"))
+            .insert_header(("authorization", format!("Basic {credentials}")));
+        let asked = world.send_raw(request).await;
+        assert_eq!(asked.status, 202, "{}", asked.body);
+        world.execute(ends).await;
+        let ended = removals.run(removal(&world).await, JobContext::detached()).await;
+        match ended {
+            Ok(()) => assert!(done, "{name}"),
+            Err(JobError::Fail(_)) => assert!(!done, "{name}"),
+            Err(JobError::Retry(err)) => panic!("{name}: {err}"),
+        }
+        let status = if done { 404 } else { 200 };
+        for path in [path, format!("/api/v2.0/projects/{name}/repositories/app")] {
+            assert_eq!(world.get("admin", &path).await.status, status, "{path}");
+        }
+        world.execute("delete from identity.access_tokens").await;
+    }
 }
