@@ -102,7 +102,7 @@ const KEYS: &[(&str, Rule, Change)] = &[
     ("primary_auth_mode", Flag(false), Later),
     ("project_creation_restriction", Choice("everyone", &["everyone", "adminonly"]), Free),
     ("project_request_enabled", Flag(false), Free),
-    ("quota_per_project_enable", Flag(true), Later),
+    ("quota_per_project_enable", Flag(true), Free),
     ("read_only", Flag(false), Free),
     ("restore_days", Days(14), Free),
     ("robot_name_prefix", Text("robot$"), Later),

@@ -166,7 +166,7 @@ async fn configuration_over_the_api() {
         (json!({"self_registration": true}), 412),
         (json!({"skip_audit_log_database": true}), 400),
         (json!({"audit_log_forward_endpoint": "127.0.0.1:514"}), 412),
-        (json!({"quota_per_project_enable": false}), 412),
+        (json!({"quota_per_project_enable": "false"}), 400),
         (json!([]), 400),
     ] {
         let (got, text) = put(body.clone()).await;
@@ -454,4 +454,46 @@ async fn a_removal_ends_with_the_access_token_that_asked_for_it() {
         }
         world.execute("delete from identity.access_tokens").await;
     }
+}
+
+/// Limits that are switched off refuse nothing, on any path; what is used is counted, and counts when they are back.
+#[actix_web::test]
+async fn quotas_can_be_switched_off() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    let quota = format!("/api/v2.0/quotas/{id}");
+    let set = world.send("admin", "PUT", &quota, json!({"hard": {"storage": 1000}})).await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    let enforce = async |on: bool| {
+        let body = json!({"quota_per_project_enable": on});
+        assert_eq!(world.send("admin", "PUT", "/api/v2.0/configurations", body).await.status, 200);
+    };
+    let push = async |bytes: &[u8]| {
+        let push = world.push(id, "alpha/app");
+        let session = world.catalog.uploads.start(&push, oci::Algorithm::Sha256).await.unwrap();
+        let body = catalog::Body {
+            length: None,
+            range: None,
+            patience: catalog::Patience::default(),
+            bytes: futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(
+                bytes,
+            ))]),
+        };
+        let digest = oci::Digest::of(oci::Algorithm::Sha256, bytes);
+        world.catalog.uploads.finish(&push, session.id, &digest, body).await
+    };
+    let used = async || world.number("select used_bytes from tenancy.quotas where used_bytes > 0").await;
+    assert!(push(&[1; 900]).await.is_ok());
+    assert!(push(&[2; 900]).await.is_err(), "charged at the end");
+    assert!(push(&[3; 2000]).await.is_err(), "refused while it is received");
+    enforce(false).await;
+    for bytes in [&[2; 900][..], &[3; 2000]] {
+        push(bytes).await.unwrap();
+    }
+    assert_eq!(used().await, 3800);
+    let shown = world.get("admin", &quota).await.json();
+    assert_eq!((&shown["hard"]["storage"], &shown["used"]["storage"]), (&json!(1000), &json!(3800)));
+    enforce(true).await;
+    assert!(push(&[4; 1]).await.is_err());
+    assert_eq!(used().await, 3800);
 }
