@@ -417,13 +417,11 @@ async fn equal_refusals_are_one_row_and_a_number() {
     let verified = Trail::new((*database).clone()).verify(0, None).await.unwrap();
     assert_eq!((verified.until, verified.bad), (expected.len() as i64, None));
     // The number is part of what is linked.
-    sqlx::raw_sql(
-        "alter table audit.entries disable trigger user;
-         update audit.entries set repeated = 1 where repeated = 49",
-    )
-    .execute(database.owner())
-    .await
-    .unwrap();
+    sqlx::query!("alter table audit.entries disable trigger user").execute(database.owner()).await.unwrap();
+    sqlx::query!("update audit.entries set repeated = 1 where repeated = 49")
+        .execute(database.owner())
+        .await
+        .unwrap();
     let verified = Trail::new((*database).clone()).verify(0, None).await.unwrap();
     assert_eq!(verified.bad.map(|bad| bad.position), Some(expected.len() as i64));
 }
@@ -434,13 +432,13 @@ async fn refusals_that_cannot_be_written_are_counted_and_stay() {
     let refusals = Refusals::new((*database).clone());
     let origin = origin();
     let refused = Entry { outcome: Outcome::Denied, ..entry(&origin, "repository_pull", Some(1)) };
-    sqlx::raw_sql("revoke insert on audit.entries from hythe_app").execute(database.owner()).await.unwrap();
+    sqlx::query!("revoke insert on audit.entries from hythe_app").execute(database.owner()).await.unwrap();
     assert!(refusals.record(&refused).await.is_err());
     refusals.record(&refused).await.unwrap();
     refusals.flush(Duration::ZERO).await;
     refusals.record(&refused).await.unwrap();
     assert_eq!(all(&database).await, []);
-    sqlx::raw_sql("grant insert on audit.entries to hythe_app").execute(database.owner()).await.unwrap();
+    sqlx::query!("grant insert on audit.entries to hythe_app").execute(database.owner()).await.unwrap();
     refusals.flush(Duration::ZERO).await;
     let rows = all(&database).await;
     assert_eq!(rows.iter().map(|row| row.repeated).collect::<Vec<_>>(), [3]);

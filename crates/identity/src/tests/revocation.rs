@@ -37,10 +37,14 @@ async fn rights_end_on_every_instance() {
             one.user_disable(&admin, id, false).await.unwrap();
         }
         if step == "group" {
-            let join =
+            sqlx::query!(
                 "with made as (insert into identity.groups (kind, name) values (3, 'dev') returning id)
-                        insert into identity.group_members (group_id, user_id) select id, $1 from made";
-            sqlx::query(join).bind(id.0).execute(database.owner()).await.unwrap();
+                 insert into identity.group_members (group_id, user_id) select id, $1 from made",
+                id.0
+            )
+            .execute(database.owner())
+            .await
+            .unwrap();
         }
         let token = token_for(&one, id.0).await;
         within_five_seconds("the fresh token", || async { two.verify(&token).await.is_ok() }).await;
@@ -51,8 +55,10 @@ async fn rights_end_on_every_instance() {
             "delete" => one.user_delete(&admin, id).await.unwrap(),
             // As a source of groups does, in whatever way.
             "group" => {
-                let leave = "delete from identity.group_members where user_id = $1";
-                sqlx::query(leave).bind(id.0).execute(database.pool()).await.unwrap();
+                sqlx::query!("delete from identity.group_members where user_id = $1", id.0)
+                    .execute(database.pool())
+                    .await
+                    .unwrap();
             }
             _ => {
                 let mut tx = database.begin().await.unwrap();
