@@ -222,7 +222,6 @@ pub(crate) async fn get(context: Context) -> Result<HttpResponse, Failure> {
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteArtifact>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     context.state.catalog.artifacts.delete(&permit, &repository, &reference).await?;
     Ok(done())
@@ -260,7 +259,6 @@ pub(crate) async fn copy(context: Context) -> Result<HttpResponse, Failure> {
     if !permit.rights().allow(Resource::Repository, Action::Push) {
         return Err(tenancy::Error::Hidden.into());
     }
-    context.state.tenancy.require_writable().await?;
     let params = context.params()?;
     let from = params.required("from")?;
     let repository = context.repository(&permit)?;

@@ -80,6 +80,13 @@ pub(crate) struct Output {
     request_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed: Vec<String>,
+    /// How many equal acts this stands for.
+    #[serde(skip_serializing_if = "once")]
+    repeated: i32,
+}
+
+fn once(repeated: &i32) -> bool {
+    *repeated == 1
 }
 
 #[derive(Serialize, ToSchema)]
@@ -128,6 +135,7 @@ impl From<Act> for Output {
             auth_method: std::mem::take(&mut act.auth_method),
             request_id: std::mem::take(&mut act.request_id),
             changed: std::mem::take(&mut act.changed),
+            repeated: act.repeated,
             act: act.into(),
         }
     }
@@ -228,7 +236,7 @@ async fn export(context: &Context, readable: Readable) -> Result<HttpResponse, F
 }
 
 const CSV_HEAD: &str = "id,time,actor_type,username,client_address,client,auth_method,action,operation,resource_type,\
-                        resource,resource_id,project_id,outcome,changed,request_id\r\n";
+                        resource,resource_id,project_id,outcome,changed,request_id,repeated\r\n";
 
 fn rows(acts: Vec<Act>) -> Bytes {
     let mut text = String::new();
@@ -251,6 +259,7 @@ fn rows(acts: Vec<Act>) -> Bytes {
             &act.outcome,
             &act.changed.join(" "),
             &act.request_id,
+            &act.repeated.to_string(),
         ];
         text.push_str(&cells.map(cell).join(","));
         text.push_str("\r\n");

@@ -178,7 +178,6 @@ pub(crate) async fn update(mut context: Context) -> Result<HttpResponse, Failure
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteProject>().await?;
     let force = context.params()?.flag("force")?.unwrap_or(false);
-    context.state.tenancy.require_writable().await?;
     if force {
         let job = context.state.catalog.removals.start(&permit).await?;
         return Ok(HttpResponse::Accepted().json(JobOutput { job_id: job.to_string() }));

@@ -93,7 +93,6 @@ pub(crate) async fn update(mut context: Context) -> Result<HttpResponse, Failure
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteRepository>().await?;
-    context.state.tenancy.require_writable().await?;
     let name = context.repository(&permit)?;
     context.state.catalog.repositories.delete(&permit, &name).await?;
     Ok(done())

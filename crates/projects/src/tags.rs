@@ -57,7 +57,6 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference, tag) = (context.repository(&permit)?, context.reference()?, context.tag()?);
     let catalog = &context.state.catalog;
     let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
@@ -74,7 +73,6 @@ pub(crate) struct NewTag {
 
 pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<CreateTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     let name = context.json::<NewTag>().await?.name;
     let tag: oci::Tag = name.parse().map_err(|_| Failure::bad_request(format!("{name:?} is no tag name")))?;
@@ -198,7 +196,6 @@ pub(crate) struct Restoration {
 
 pub(crate) async fn restore(mut context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<CreateTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, tag) = (context.repository(&permit)?, context.tag()?);
     let Restoration { digest, overwrite } = context.json().await?;
     let digest: Digest =

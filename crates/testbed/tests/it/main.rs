@@ -25,6 +25,7 @@ mod naming;
 mod postgres;
 mod promises;
 mod quota;
+mod removals;
 mod restart;
 mod revocation;
 mod robots;
