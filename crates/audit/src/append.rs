@@ -13,13 +13,30 @@ use crate::entry::{Columns, Entry, OwnedEntry};
 /// # Errors
 /// The caller must give up its transaction; a metric counts it.
 pub async fn append(tx: &mut Tx, entry: &Entry<'_>) -> Result<(), database::Error> {
-    let columns = Columns::of(entry);
+    insert(tx, &Columns::of(entry)).await
+}
+
+/// Adds one row for many equal acts, in a short transaction of its own; the entry is the last of them.
+///
+/// # Errors
+/// As [`append_alone`].
+pub(crate) async fn append_repeated(
+    database: &Database,
+    entry: &OwnedEntry,
+    repeated: i32,
+) -> Result<(), database::Error> {
+    let mut tx = database.begin().await.inspect_err(|_| count_failure())?;
+    insert(&mut tx, &Columns { repeated, ..Columns::of_owned(entry) }).await?;
+    tx.commit().await.inspect_err(|_| count_failure())
+}
+
+async fn insert(tx: &mut Tx, columns: &Columns<'_>) -> Result<(), database::Error> {
     let inserted = sqlx::query!(
         "with written as (
            insert into audit.entries
              (actor_kind, actor_id, actor_name, action, object_kind, object_id, object_name, project_id,
-              outcome, request_id, address, client, auth_method, changed, at, body_hash)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(),
+              outcome, request_id, address, client, auth_method, changed, repeated, at, body_hash)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, now(),
                    sha256($15::bytea || int8send((extract(epoch from now()) * 1000000)::bigint)))
            returning id)
          insert into audit.pending (entry_id) select id from written",
@@ -37,7 +54,8 @@ pub async fn append(tx: &mut Tx, entry: &Entry<'_>) -> Result<(), database::Erro
         &*columns.client,
         &*columns.auth_method,
         &columns.changed,
-        columns.encode()
+        columns.encode(),
+        columns.repeated
     )
     .execute(&mut **tx)
     .await;

@@ -214,7 +214,8 @@ impl Trail {
                       e.action as "action?", e.object_kind as "object_kind?", e.object_id as "object_id?",
                       e.object_name as "object_name?", e.project_id, e.outcome as "outcome?",
                       e.request_id as "request_id?", e.address as "address?", e.client as "client?",
-                      e.auth_method as "auth_method?", e.changed as "changed?", e.body_hash as "body_hash?"
+                      e.auth_method as "auth_method?", e.changed as "changed?",
+                      e.repeated as "repeated?", e.body_hash as "body_hash?"
                from audit.links l
                left join audit.entries e on e.id = l.entry_id
                left join audit.checkpoints c on c.position = l.position and c.reason = 'periodic'
@@ -243,6 +244,7 @@ impl Trail {
                     client: row.client?,
                     auth_method: row.auth_method?,
                     changed: row.changed?,
+                    repeated: row.repeated?,
                     body_hash: row.body_hash?,
                 })
             })();

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 /// First byte of the encoding. Rows written under another layout get another number.
 const ENCODING_VERSION: u8 = 1;
+/// The same with the number of acts behind it, for rows that stand for more than one.
+const ENCODING_VERSION_REPEATED: u8 = 2;
 
 const NAME_CHARS_MAX: usize = 1024;
 const CLIENT_CHARS_MAX: usize = 255;
@@ -146,6 +148,8 @@ pub(crate) struct Columns<'a> {
     pub client: Cow<'a, str>,
     pub auth_method: Cow<'a, str>,
     pub changed: Vec<String>,
+    /// How many equal acts the row stands for.
+    pub repeated: i32,
 }
 
 impl<'a> Columns<'a> {
@@ -165,6 +169,7 @@ impl<'a> Columns<'a> {
             client: clean(&entry.origin.client, CLIENT_CHARS_MAX),
             auth_method: clean(entry.origin.method, SHORT_CHARS_MAX),
             changed: entry.changed.iter().take(CHANGED_MAX).map(|name| (*name).to_owned()).collect(),
+            repeated: 1,
         }
     }
 
@@ -184,13 +189,15 @@ impl<'a> Columns<'a> {
             client: clean(&entry.origin.client, CLIENT_CHARS_MAX),
             auth_method: clean(entry.origin.method, SHORT_CHARS_MAX),
             changed: entry.changed.iter().take(CHANGED_MAX).map(|name| (*name).to_owned()).collect(),
+            repeated: 1,
         }
     }
 
     /// Everything the hash covers except the time, which the database puts at the end: eight bytes, big-endian,
     /// microseconds since 1970, with their length before them like every other part.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut encoding = Encoding(vec![ENCODING_VERSION]);
+        let many = self.repeated != 1;
+        let mut encoding = Encoding(vec![if many { ENCODING_VERSION_REPEATED } else { ENCODING_VERSION }]);
         encoding.text(&self.actor_kind);
         encoding.number(self.actor_id);
         encoding.text(&self.actor_name);
@@ -207,6 +214,9 @@ impl<'a> Columns<'a> {
         encoding.length(self.changed.len());
         for name in &self.changed {
             encoding.text(name);
+        }
+        if many {
+            encoding.number(Some(self.repeated.into()));
         }
         encoding.length(size_of::<i64>());
         encoding.0
@@ -327,6 +337,15 @@ mod tests {
         let hash = body_hash(&Columns::of(&entry(&origin())), at);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "688656dd53f1fb6b4286983cdbdd03363b0d9a1b50267399b8c422a7ee15dd2a");
+    }
+
+    #[test]
+    fn how_often_an_act_was_repeated_is_covered() {
+        let origin = origin();
+        let base = entry(&origin);
+        let times = |repeated| Columns { repeated, ..Columns::of(&base) }.encode();
+        assert_eq!(times(1), Columns::of(&base).encode());
+        assert!(times(2) != times(1) && times(3) != times(2));
     }
 
     #[test]

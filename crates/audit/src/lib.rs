@@ -8,13 +8,15 @@
 //!
 //! Invariants: no row, no change ([`append`] fails the caller's transaction); a row's `body_hash` covers every
 //! column that says something, its time included. Acts without a change have [`append_alone`]; acts that come
-//! by the thousand (pulls, token issues) go through the bounded [`Buffer`], which counts what it had to drop.
+//! by the thousand (pulls, token issues) go through the bounded [`Buffer`], which counts what it had to drop; of equal
+//! refusals [`Refusals`] makes one row and a number.
 
 mod append;
 mod buffer;
 mod chain;
 mod entry;
 mod reading;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -24,4 +26,5 @@ pub use buffer::Buffer;
 pub use chain::{Bad, Linker, Mark, Verified, hex};
 pub use entry::{Actor, Entry, Object, Origin, Outcome, OwnedEntry};
 pub use reading::{Act, Extent, Selection};
+pub use refusals::Refusals;
 pub use trail::{Filter, Record, Trail};

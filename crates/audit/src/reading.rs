@@ -53,10 +53,13 @@ pub struct Act {
     pub auth_method: String,
     /// Names of the fields that were changed.
     pub changed: Vec<String>,
+    /// How many equal acts the row stands for.
+    pub repeated: i32,
 }
 
 const ROW: &str = "e.id, e.at, e.actor_kind, e.actor_name, e.action, e.operation, e.object_kind, e.object_id,
-    e.object_name, e.description, e.project_id, e.outcome, e.request_id, e.address, e.client, e.auth_method, e.changed";
+    e.object_name, e.description, e.project_id, e.outcome, e.request_id, e.address, e.client, e.auth_method, e.changed,
+    e.repeated";
 
 const DEFAULT_ORDER: &str = "e.at desc";
 const TIE_BREAKER: &str = "e.id desc";

@@ -358,3 +358,88 @@ async fn acts_are_listed_within_the_extent_in_the_words_of_the_api() {
         assert_eq!(operations(Extent::All, Selection::Everything, &[(key, value)]).await, expected, "{key}");
     }
 }
+
+#[tokio::test]
+async fn equal_refusals_are_one_row_and_a_number() {
+    let database = database().await;
+    let refusals = Refusals::new((*database).clone());
+    let here = origin();
+    let there = Origin { address: "192.0.2.2".to_owned(), ..origin() };
+    let refused =
+        |origin, action, project| Entry { outcome: Outcome::Denied, ..entry(origin, action, project) };
+    let shown = async || -> Vec<_> {
+        let rows = all(&database).await;
+        assert!(rows.iter().all(Record::is_intact));
+        rows.into_iter().rev().map(|row| (row.action, row.project_id, row.address, row.repeated)).collect()
+    };
+    let row = |action: &str, project, origin: &Origin, repeated| {
+        (action.to_owned(), project, origin.address.clone(), repeated)
+    };
+    for _ in 0..5 {
+        refusals.record(&refused(&here, "repository_pull", Some(1))).await.unwrap();
+    }
+    refusals.record(&refused(&here, "repository_push", Some(1))).await.unwrap();
+    refusals.record(&refused(&here, "repository_pull", None)).await.unwrap();
+    refusals.record(&refused(&there, "repository_pull", Some(1))).await.unwrap();
+    let mut expected = vec![
+        row("repository_pull", Some(1), &here, 1),
+        row("repository_push", Some(1), &here, 1),
+        row("repository_pull", None, &here, 1),
+        row("repository_pull", Some(1), &there, 1),
+    ];
+    assert_eq!(shown().await, expected);
+    // A minute is not over yet.
+    refusals.flush(Duration::from_secs(60)).await;
+    assert_eq!(shown().await, expected);
+    refusals.flush(Duration::ZERO).await;
+    expected.push(row("repository_pull", Some(1), &here, 4));
+    assert_eq!(shown().await, expected);
+    // Now it begins anew. However many come at once, one of them is a row.
+    let mut many = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let refusals = refusals.clone();
+        many.spawn(async move {
+            let origin = origin();
+            let act = entry(&origin, "repository_pull", Some(1));
+            refusals.record(&Entry { outcome: Outcome::Denied, ..act }).await.unwrap();
+        });
+    }
+    many.join_all().await;
+    expected.push(row("repository_pull", Some(1), &here, 1));
+    assert_eq!(shown().await, expected);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    refusals.run(shutdown).await;
+    expected.push(row("repository_pull", Some(1), &here, 49));
+    assert_eq!(shown().await, expected);
+    let linker = Linker::new((*database).clone());
+    linker.link().await.unwrap();
+    let verified = Trail::new((*database).clone()).verify(0, None).await.unwrap();
+    assert_eq!((verified.until, verified.bad), (expected.len() as i64, None));
+    // The number is part of what is linked.
+    sqlx::query!("alter table audit.entries disable trigger user").execute(database.owner()).await.unwrap();
+    sqlx::query!("update audit.entries set repeated = 1 where repeated = 49")
+        .execute(database.owner())
+        .await
+        .unwrap();
+    let verified = Trail::new((*database).clone()).verify(0, None).await.unwrap();
+    assert_eq!(verified.bad.map(|bad| bad.position), Some(expected.len() as i64));
+}
+
+#[tokio::test]
+async fn refusals_that_cannot_be_written_are_counted_and_stay() {
+    let database = database().await;
+    let refusals = Refusals::new((*database).clone());
+    let origin = origin();
+    let refused = Entry { outcome: Outcome::Denied, ..entry(&origin, "repository_pull", Some(1)) };
+    sqlx::query!("revoke insert on audit.entries from hythe_app").execute(database.owner()).await.unwrap();
+    assert!(refusals.record(&refused).await.is_err());
+    refusals.record(&refused).await.unwrap();
+    refusals.flush(Duration::ZERO).await;
+    refusals.record(&refused).await.unwrap();
+    assert_eq!(all(&database).await, []);
+    sqlx::query!("grant insert on audit.entries to hythe_app").execute(database.owner()).await.unwrap();
+    refusals.flush(Duration::ZERO).await;
+    let rows = all(&database).await;
+    assert_eq!(rows.iter().map(|row| row.repeated).collect::<Vec<_>>(), [3]);
+}

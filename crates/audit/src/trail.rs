@@ -42,6 +42,8 @@ pub struct Record {
     pub client: String,
     pub auth_method: String,
     pub changed: Vec<String>,
+    /// How many equal acts the row stands for; the columns are those of the last one.
+    pub repeated: i32,
     pub body_hash: Vec<u8>,
 }
 
@@ -63,6 +65,7 @@ impl Record {
             client: (&self.client).into(),
             auth_method: (&self.auth_method).into(),
             changed: self.changed.clone(),
+            repeated: self.repeated,
         };
         self.body_hash == body_hash(&columns, self.at)
     }
@@ -88,7 +91,7 @@ impl Trail {
         let rows = sqlx::query_as!(
             Record,
             "select id, at, actor_kind, actor_id, actor_name, action, object_kind, object_id, object_name,
-                    project_id, outcome, request_id, address, client, auth_method, changed, body_hash
+                    project_id, outcome, request_id, address, client, auth_method, changed, repeated, body_hash
              from audit.entries
              where ($1::bigint is null or id < $1)
                and ($2::bigint is null or project_id = $2)

@@ -1,7 +1,8 @@
 //! A project deleted with everything in it, as a job: its repositories one by one, then the project itself.
 //!
-//! The job acts as the account that asked for it, and asks for permission again before every batch: whoever loses
-//! the right meanwhile stops it. Every repository goes in a transaction of its own, so that a job which is
+//! The job acts as the account that asked for it, with no more than the access token leaves that it asked with, and
+//! asks for permission again before every batch: whoever loses the right meanwhile stops it, and so does the end of
+//! the token. Every repository goes in a transaction of its own, so that a job which is
 //! interrupted goes on where it was.
 //!
 //! Invariant: an immutable tag is never deleted. One that is there refuses the request; one that became immutable
@@ -9,7 +10,7 @@
 
 use audit::{Entry, Object, Outcome};
 use database::Database;
-use identity::{Caller, Origin, Principal, Robot, RobotId, User, UserId};
+use identity::{Caller, Limits, Origin, Principal, Robot, RobotId, User, UserId};
 use oci::RepositoryName;
 use queue::{JobContext, JobError};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct RemoveProject {
     /// The account is a robot, otherwise a person.
     robot: bool,
     account: i64,
+    /// The access token that was used in place of the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_token: Option<i64>,
     /// Id of the request that asked for it, for the trail.
     request_id: String,
 }
@@ -74,6 +78,7 @@ impl Removals {
             project: permit.project.0,
             robot,
             account,
+            access_token: caller.principal.limits().map(|limits| limits.token),
             request_id: caller.origin.request_id.clone(),
         };
         let id = queue::submit(&mut tx, &job, caller.actor().name).await?;
@@ -157,14 +162,15 @@ impl Removals {
         Ok(Some(removed))
     }
 
-    /// The account that asked, as it is now.
+    /// The account that asked, with what it asked with, as both are now.
     async fn caller(&self, job: &RemoveProject) -> Result<Caller, Error> {
         let asked = if job.robot {
             let name = String::new();
             Principal::Robot(Robot { id: RobotId(job.account), name, expires_at: None, epoch: 0 })
         } else {
             let name = String::new();
-            Principal::User(User { id: UserId(job.account), name, sysadmin: false, epoch: 0, limits: None })
+            let limits = job.access_token.map(|token| Limits::unknown(token, 0).into());
+            Principal::User(User { id: UserId(job.account), name, sysadmin: false, epoch: 0, limits })
         };
         let origin = Origin { request_id: job.request_id.clone(), method: "job", ..Origin::default() };
         Ok(self.tenancy.caller_now(&asked, origin).await?)

@@ -113,11 +113,11 @@ impl Tags {
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
     }
 
-    /// Gives an artifact another tag. Returns what the naming rules warn of.
+    /// Gives an artifact another tag. Returns what the naming rules warn of. One that exists is never moved by this, so
+    /// that what is immutable needs no look of its own.
     ///
     /// # Errors
-    /// `ManifestUnknown`; `Conflict` for a tag that exists, `TagImmutable` for one that has to stay as it is,
-    /// `NameRefused`.
+    /// `ManifestUnknown`; `Conflict` for a tag that exists, `NameRefused`.
     pub async fn create(
         &self,
         permit: &Permit<CreateTag>,
@@ -132,7 +132,7 @@ impl Tags {
             let repository = lock_repository(&mut tx, &place).await?.ok_or_else(unknown)?;
             let names = [tag.to_string()];
             let naming = sqlx::query!(
-                "select catalog.refuse_immutable($1, $2, $3), catalog.naming($1, $2, false, $3) as naming",
+                "select catalog.naming($1, $2, false, $3) as naming",
                 place.project.0,
                 repository,
                 &names as &[String]

@@ -381,7 +381,7 @@ impl Uploads {
                          where o.project_id = s.project_id and o.id <> s.id)
                     end as others
              from catalog.upload_sessions s
-             left join tenancy.quotas q on q.project_id = s.project_id
+             left join tenancy.quotas q on q.project_id = s.project_id and tenancy.quotas_enforced()
              where s.id = $1 and s.project_id = $2 and s.path = $3 and s.actor_kind = $4 and s.actor_id = $5",
             id,
             push.place.project.0,

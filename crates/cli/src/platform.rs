@@ -94,6 +94,8 @@ fn spawn_all(background: &mut Background, domains: &Domains, flush: &Cancellatio
     let until = flush.clone();
     background.spawn("identity", async move { identity.run(until).await });
 
+    background.spawn("refusals", domains.tenancy.refusals().run(flush.clone()));
+
     let pulls = domains.catalog.pulls.clone();
     let until = flush.clone();
     background.spawn("pull counters", async move { pulls.run(until.cancelled_owned()).await });

@@ -1,7 +1,8 @@
 //! Epochs: one number per user, robot, access token and project, raised by whatever takes rights away.
 //!
 //! Tokens and remembered credentials carry the number they were made under and are refused once a newer one is
-//! known. `raise` belongs into the transaction of the change itself, so a right can never be gone without it.
+//! known. `raise` belongs into the transaction of the change itself, so a right can never be gone without it. Who
+//! leaves a group is seen by a trigger, which does the same.
 //! Following the numbers is the job of `feed`.
 //!
 //! Invariant: an epoch only grows; a subject without a row has epoch 0.

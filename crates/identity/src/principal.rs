@@ -102,8 +102,9 @@ impl Limits {
         Self { token, epoch, scopes, projects, expires_at }
     }
 
-    /// Of a token that is known by a registry token alone, which carries its grants itself: nothing beyond them.
-    pub(crate) fn unknown(token: i64, epoch: i64) -> Self {
+    /// Of a token of which no more than its number is known: nothing, until [`crate::Identity::active`] has looked. A
+    /// registry token carries its grants itself.
+    pub fn unknown(token: i64, epoch: i64) -> Self {
         Self { token, epoch, scopes: Vec::new(), projects: Vec::new(), expires_at: None }
     }
 

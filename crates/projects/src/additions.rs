@@ -7,12 +7,14 @@ use actix_web::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use catalog::{Addition, Artifact};
 use serde::Serialize;
 use tenancy::ReadArtifactAddition;
+use utoipa::ToSchema;
 
 use crate::context::Context;
 use crate::error::Failure;
 
 /// Where an addition of an artifact is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AdditionLink)]
 pub(crate) struct Link {
     href: String,
     absolute: bool,

@@ -4,6 +4,8 @@ use actix_web::http::header::{HeaderValue, LOCATION, WARNING};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
+use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// 200 with a JSON body.
 pub(crate) fn json(value: &impl Serialize) -> HttpResponse {
@@ -34,6 +36,18 @@ pub(crate) fn warned(mut response: HttpResponse, warnings: &[String]) -> HttpRes
 /// A moment as this API writes it: UTC, milliseconds, `Z`.
 #[derive(Clone, Copy)]
 pub(crate) struct Time(pub DateTime<Utc>);
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("UTC with milliseconds; 0001-01-01T00:00:00.000Z is never"))
+            .into()
+    }
+}
+
+impl ToSchema for Time {}
 
 /// How a moment that never came is written.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00.000Z";

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tenancy::list::Page;
 use tenancy::roles::{Action, Resource};
 use tenancy::{CreateArtifact, DeleteArtifact, ListAccessories, ListArtifacts, ProjectRef, ReadArtifact};
+use utoipa::ToSchema;
 
 use crate::additions;
 use crate::answer::{Time, created, done, json, nothing, or_never, warned};
@@ -22,8 +23,9 @@ use crate::labels;
 use crate::params::Params;
 use crate::tags::TagOutput;
 
-#[derive(Serialize)]
-struct ArtifactOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Artifact)]
+pub(crate) struct ArtifactOutput {
     id: i64,
     #[serde(rename = "type")]
     kind: String,
@@ -39,10 +41,13 @@ struct ArtifactOutput {
     icon: &'static str,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
+    #[schema(value_type = Time)]
     pull_time: Option<Time>,
     #[serde(skip_serializing_if = "nothing")]
+    #[schema(value_type = Object)]
     extra_attrs: Value,
     #[serde(skip_serializing_if = "nothing")]
+    #[schema(value_type = Object)]
     annotations: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     references: Vec<ReferenceOutput>,
@@ -51,28 +56,35 @@ struct ArtifactOutput {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     addition_links: BTreeMap<&'static str, additions::Link>,
     /// `null` for none, as clients know it.
+    #[schema(required = true)]
     tags: Option<Vec<TagOutput>>,
+    #[schema(required = true)]
     accessories: Option<Vec<AccessoryOutput>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inherited_accessories: Vec<AccessoryOutput>,
 }
 
-#[derive(Serialize)]
-struct ReferenceOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ArtifactReference)]
+pub(crate) struct ReferenceOutput {
     parent_id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     child_id: Option<i64>,
     child_digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     platform: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     annotations: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     urls: Option<Value>,
 }
 
-#[derive(Serialize)]
-struct AccessoryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accessory)]
+pub(crate) struct AccessoryOutput {
     id: i64,
     artifact_id: i64,
     subject_artifact_id: i64,
@@ -178,6 +190,8 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
 }
 
 pub(crate) async fn list_in_project(context: Context) -> Result<HttpResponse, Failure> {
+    // Nobody in particular gets no view of a whole project, not even of a public one.
+    context.require_signed_in()?;
     let permit = context.permit::<ListArtifacts>().await?;
     let params = context.params()?;
     let query = params.list_query()?;
@@ -197,7 +211,10 @@ fn listed(params: &Params, context: &Context, page: Page<Artifact>) -> Result<Ht
 
 pub(crate) async fn get(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<ReadArtifact>().await?;
-    let flags = flags(&context.params()?)?;
+    let params = context.params()?;
+    // Clients send the parameters of a page with this as well; they are only checked.
+    params.paging()?;
+    let flags = flags(&params)?;
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     let artifact = context.state.catalog.artifacts.get(&permit, &repository, &reference, flags).await?;
     Ok(json(&ArtifactOutput::from(artifact)))
@@ -205,7 +222,6 @@ pub(crate) async fn get(context: Context) -> Result<HttpResponse, Failure> {
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteArtifact>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     context.state.catalog.artifacts.delete(&permit, &repository, &reference).await?;
     Ok(done())
@@ -243,7 +259,6 @@ pub(crate) async fn copy(context: Context) -> Result<HttpResponse, Failure> {
     if !permit.rights().allow(Resource::Repository, Action::Push) {
         return Err(tenancy::Error::Hidden.into());
     }
-    context.state.tenancy.require_writable().await?;
     let params = context.params()?;
     let from = params.required("from")?;
     let repository = context.repository(&permit)?;

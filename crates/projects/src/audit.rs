@@ -9,6 +9,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tenancy::list::Query;
 use tenancy::{Act, ActSelection, ListLogs, Readable};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, json};
 use crate::context::Context;
@@ -39,8 +40,9 @@ const EVENT_TYPES: [&str; 18] = [
 ];
 
 /// An act in the older form.
-#[derive(Serialize)]
-struct ContentOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLog)]
+pub(crate) struct ContentOutput {
     id: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
     username: String,
@@ -54,8 +56,9 @@ struct ContentOutput {
 }
 
 /// An act in the newer form, with fields of our own behind it.
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLogExt)]
+pub(crate) struct Output {
     #[serde(flatten)]
     act: ContentOutput,
     operation_description: String,
@@ -77,16 +80,26 @@ struct Output {
     request_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed: Vec<String>,
+    /// How many equal acts this stands for.
+    #[serde(skip_serializing_if = "once")]
+    repeated: i32,
 }
 
-#[derive(Serialize)]
-struct EventTypeOutput {
+fn once(repeated: &i32) -> bool {
+    *repeated == 1
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLogEventType)]
+pub(crate) struct EventTypeOutput {
     event_type: &'static str,
 }
 
-#[derive(Serialize)]
-struct VerifyOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditVerification)]
+pub(crate) struct VerifyOutput {
     verified_until: i64,
+    #[schema(required = true)]
     first_bad_position: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -122,6 +135,7 @@ impl From<Act> for Output {
             auth_method: std::mem::take(&mut act.auth_method),
             request_id: std::mem::take(&mut act.request_id),
             changed: std::mem::take(&mut act.changed),
+            repeated: act.repeated,
             act: act.into(),
         }
     }
@@ -222,7 +236,7 @@ async fn export(context: &Context, readable: Readable) -> Result<HttpResponse, F
 }
 
 const CSV_HEAD: &str = "id,time,actor_type,username,client_address,client,auth_method,action,operation,resource_type,\
-                        resource,resource_id,project_id,outcome,changed,request_id\r\n";
+                        resource,resource_id,project_id,outcome,changed,request_id,repeated\r\n";
 
 fn rows(acts: Vec<Act>) -> Bytes {
     let mut text = String::new();
@@ -245,6 +259,7 @@ fn rows(acts: Vec<Act>) -> Bytes {
             &act.outcome,
             &act.changed.join(" "),
             &act.request_id,
+            &act.repeated.to_string(),
         ];
         text.push_str(&cells.map(cell).join(","));
         text.push_str("\r\n");

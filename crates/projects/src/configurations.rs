@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::answer::{done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConfigurationValue)]
+pub(crate) struct Output {
     value: Value,
     editable: bool,
 }

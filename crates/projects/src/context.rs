@@ -154,6 +154,11 @@ impl Context {
         accept.unwrap_or_default().split(',').any(named)
     }
 
+    /// A header as text, when it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// A boolean header, false when absent.
     pub fn flag_header(&self, name: &str) -> Result<bool, Failure> {
         let Some(value) = self.request.headers().get(name) else { return Ok(false) };

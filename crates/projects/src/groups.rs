@@ -4,13 +4,15 @@ use actix_web::HttpResponse;
 use identity::{Group, GroupFilter, NewGroup};
 use serde::{Deserialize, Serialize};
 use tenancy::{CreateGroup, DeleteGroup, ListGroups, ReadGroup, UpdateGroup};
+use utoipa::ToSchema;
 
 use crate::answer::{created, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UserGroupInput)]
+pub(crate) struct Input {
     #[serde(default)]
     group_name: String,
     #[serde(default)]
@@ -19,8 +21,9 @@ struct Input {
     ldap_group_dn: String,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserGroup)]
+pub(crate) struct Output {
     id: i64,
     group_name: String,
     group_type: i16,
@@ -29,8 +32,9 @@ struct Output {
 }
 
 /// What a search tells.
-#[derive(Serialize)]
-struct FoundOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserGroupFound)]
+pub(crate) struct FoundOutput {
     id: i64,
     group_name: String,
     group_type: i16,

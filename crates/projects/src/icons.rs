@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oci::{Algorithm, Digest};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::json;
 use crate::context::Context;
@@ -44,8 +45,9 @@ pub(crate) fn icon_of(kind: &str) -> &'static str {
     found.map_or("", |icon| &icon.digest)
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Icon)]
+pub(crate) struct Output {
     #[serde(rename = "content-type")]
     content_type: &'static str,
     /// Base64.

@@ -1,5 +1,6 @@
 //! Immutable tag rules over REST.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
@@ -7,6 +8,8 @@ use catalog::{ImmutableRule, RuleInput, Selector};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenancy::{CreateImmutableRule, DeleteImmutableRule, ListImmutableRules, UpdateImmutableRule};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer::{created, done, zero};
 use crate::context::Context;
@@ -16,8 +19,33 @@ use crate::error::Failure;
 const ACTION: &str = "immutable";
 const TEMPLATE: &str = "immutable_template";
 
-#[derive(Deserialize)]
-struct Input {
+/// How a [`Selector`] is described: the domain it comes from knows nothing of descriptions.
+pub(crate) struct SelectorShape;
+
+impl PartialSchema for SelectorShape {
+    fn schema() -> RefOr<Schema> {
+        let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about));
+        ObjectBuilder::new()
+            .property("kind", text("`doublestar`"))
+            .property(
+                "decoration",
+                text("`matches`, `excludes`; of repositories `repoMatches`, `repoExcludes`"),
+            )
+            .property("pattern", text("a pattern with `*`, `**`, `?` and `{a,b}`"))
+            .property("extras", text("kept and returned"))
+            .into()
+    }
+}
+
+impl ToSchema for SelectorShape {
+    fn name() -> Cow<'static, str> {
+        "Selector".into()
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ImmutableRuleInput)]
+pub(crate) struct Input {
     #[serde(default)]
     disabled: bool,
     #[serde(default)]
@@ -27,15 +55,19 @@ struct Input {
     #[serde(default)]
     template: String,
     #[serde(default)]
+    #[schema(value_type = Object)]
     params: Value,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<SelectorShape>>)]
     tag_selectors: Option<Vec<Selector>>,
     #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, Vec<SelectorShape>>>)]
     scope_selectors: Option<BTreeMap<String, Vec<Selector>>>,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ImmutableRule)]
+pub(crate) struct Output {
     id: i64,
     #[serde(skip_serializing_if = "zero")]
     priority: i64,
@@ -44,8 +76,11 @@ struct Output {
     action: &'static str,
     template: &'static str,
     #[serde(skip_serializing_if = "crate::answer::nothing")]
+    #[schema(value_type = Object)]
     params: Value,
+    #[schema(value_type = Vec<SelectorShape>)]
     tag_selectors: Vec<Selector>,
+    #[schema(value_type = BTreeMap<String, Vec<SelectorShape>>)]
     scope_selectors: BTreeMap<String, Vec<Selector>>,
 }
 

@@ -7,13 +7,15 @@ use tenancy::{
     CreateArtifactLabel, CreateLabel, DeleteArtifactLabel, DeleteLabel, ListLabels, Owner, ProjectAction,
     ProjectId, ProjectRef, Reach, ReadLabel, UpdateLabel,
 };
+use utoipa::ToSchema;
 
 use crate::answer::{Time, created, done, json, zero};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LabelInput)]
+pub(crate) struct Input {
     #[serde(default)]
     id: i64,
     #[serde(default)]
@@ -35,7 +37,8 @@ impl Input {
 }
 
 /// A label, alone or on its artifact.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Label)]
 pub(crate) struct Output {
     id: i64,
     name: String,

@@ -24,6 +24,8 @@ mod members;
 mod meta;
 mod metadata;
 mod naming;
+mod openapi;
+mod operations;
 mod overview;
 mod params;
 mod projects;
@@ -45,6 +47,7 @@ use futures_util::future::BoxFuture;
 use identity::Identity;
 use tenancy::Tenancy;
 
+pub use openapi::document as openapi_document;
 pub use routes::{ROUTES, Route};
 
 /// Paths this service answers.

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use tenancy::{
     CreateMember, DeleteMember, ListMembers, Member, MemberRef, NewMember, ReadMember, Role, UpdateMember,
 };
+use utoipa::ToSchema;
 
 use crate::answer::{created, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Deserialize)]
-struct MemberInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct MemberInput {
     #[serde(default)]
     role_id: i64,
     #[serde(default)]
@@ -21,16 +22,18 @@ struct MemberInput {
     member_group: Option<GroupInput>,
 }
 
-#[derive(Deserialize)]
-struct UserInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MemberUserInput)]
+pub(crate) struct UserInput {
     #[serde(default)]
     user_id: Option<i64>,
     #[serde(default)]
     username: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct GroupInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MemberGroupInput)]
+pub(crate) struct GroupInput {
     #[serde(default)]
     id: Option<i64>,
     #[serde(default)]
@@ -70,14 +73,16 @@ impl MemberInput {
     }
 }
 
-#[derive(Deserialize)]
-struct RoleInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MemberRoleInput)]
+pub(crate) struct RoleInput {
     #[serde(default)]
     role_id: i64,
 }
 
-#[derive(Serialize)]
-struct MemberOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
+pub(crate) struct MemberOutput {
     id: i64,
     project_id: i64,
     entity_name: String,

@@ -9,6 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, ContentType};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::answer::{Time, json as answer};
 use crate::context::Context;
@@ -52,14 +53,16 @@ pub(crate) async fn ping(_: Context) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, ContentType::plaintext())).body("Pong"))
 }
 
-#[derive(Serialize)]
-struct HealthOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(crate) struct HealthOutput {
     status: &'static str,
     components: Vec<ComponentOutput>,
 }
 
-#[derive(Serialize)]
-struct ComponentOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthComponent)]
+pub(crate) struct ComponentOutput {
     name: &'static str,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,28 +107,40 @@ fn status(healthy: bool) -> &'static str {
     if healthy { "healthy" } else { "unhealthy" }
 }
 
-#[derive(Serialize)]
-struct SystemInfoOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SystemInfo)]
+pub(crate) struct SystemInfoOutput {
     auth_mode: &'static str,
     primary_auth_mode: bool,
     self_registration: bool,
     banner_message: String,
     oidc_provider_name: &'static str,
     #[serde(flatten)]
+    #[schema(value_type = SignedInOutput)]
     signed_in: Option<SignedInOutput>,
 }
 
 /// Only for callers who are signed in.
-#[derive(Serialize)]
-struct SignedInOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SystemInfoSignedIn)]
+pub(crate) struct SignedInOutput {
+    #[schema(required = false)]
     registry_url: String,
+    #[schema(required = false)]
     external_url: String,
+    #[schema(required = false)]
     harbor_version: &'static str,
+    #[schema(required = false)]
     project_creation_restriction: &'static str,
+    #[schema(required = false)]
     has_ca_root: bool,
+    #[schema(required = false)]
     registry_storage_provider_name: String,
+    #[schema(required = false)]
     read_only: bool,
+    #[schema(required = false)]
     notification_enable: bool,
+    #[schema(required = false)]
     current_time: Time,
 }
 
@@ -155,13 +170,15 @@ pub(crate) async fn systeminfo(context: Context) -> Result<HttpResponse, Failure
     }))
 }
 
-#[derive(Serialize)]
-struct VolumesOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Volumes)]
+pub(crate) struct VolumesOutput {
     storage: Vec<VolumeOutput>,
 }
 
-#[derive(Serialize)]
-struct VolumeOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Volume)]
+pub(crate) struct VolumeOutput {
     total: u64,
     free: u64,
 }

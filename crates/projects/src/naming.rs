@@ -3,6 +3,8 @@
 //! A report is paged by place and not by number: names are judged as they are read, so nobody knows how many findings
 //! there are before the last. `Link` tells where the next page begins, until there is none; a page may be short.
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use catalog::{NamingFinding, NamingMode, NamingReport, NamingRule, NamingTarget, ReportPlace};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,31 +12,61 @@ use serde::{Deserialize, Serialize};
 use tenancy::{
     ReadInstallationNaming, ReadNamingPolicy, ReadNamingReport, UpdateInstallationNaming, UpdateNamingPolicy,
 };
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer::{done, json};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::params::Params;
 
-#[derive(Deserialize)]
-struct PolicyInput {
+/// How a [`NamingRule`] is described: the domain it comes from knows nothing of descriptions.
+pub(crate) struct RuleShape;
+
+impl PartialSchema for RuleShape {
+    fn schema() -> RefOr<Schema> {
+        let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about));
+        ObjectBuilder::new()
+            .property("target", text("`repository` or `tag`"))
+            .property("pattern", text("a regular expression that the whole name has to match"))
+            .property("message", text("what somebody is told whose name does not"))
+            .property("mode", text("`enforce` or `warn`"))
+            .into()
+    }
+}
+
+impl ToSchema for RuleShape {
+    fn name() -> Cow<'static, str> {
+        "NamingRule".into()
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NamingPolicyInput)]
+pub(crate) struct PolicyInput {
+    #[schema(value_type = Vec<RuleShape>)]
     rules: Vec<NamingRule>,
 }
 
-#[derive(Serialize)]
-struct PolicyOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = NamingPolicy)]
+pub(crate) struct PolicyOutput {
+    #[schema(value_type = Vec<RuleShape>)]
     rules: Vec<NamingRule>,
 }
 
-#[derive(Serialize)]
-struct FindingOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = NamingFinding)]
+pub(crate) struct FindingOutput {
     project_name: String,
     repository_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
+    #[schema(value_type = String)]
     target: NamingTarget,
     pattern: String,
     message: String,
+    #[schema(value_type = String)]
     mode: NamingMode,
 }
 

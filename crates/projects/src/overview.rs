@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use actix_web::HttpResponse;
 use serde::Serialize;
 use tenancy::roles;
+use utoipa::ToSchema;
 
 use crate::answer::{json, zero};
 use crate::context::Context;
@@ -14,8 +15,9 @@ use crate::projects::ProjectOutput;
 /// Longer texts are in no name.
 const SEARCH_BYTES_MAX: usize = 255;
 
-#[derive(Serialize)]
-struct StatisticsOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Statistics)]
+pub(crate) struct StatisticsOutput {
     private_project_count: i64,
     private_repo_count: i64,
     public_project_count: i64,
@@ -38,14 +40,16 @@ pub(crate) async fn statistics(context: Context) -> Result<HttpResponse, Failure
     }))
 }
 
-#[derive(Serialize)]
-struct SearchOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Search)]
+pub(crate) struct SearchOutput {
     project: Vec<ProjectOutput>,
     repository: Vec<RepositoryOutput>,
 }
 
-#[derive(Serialize)]
-struct RepositoryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SearchedRepository)]
+pub(crate) struct RepositoryOutput {
     project_id: i64,
     project_name: String,
     project_public: bool,
@@ -82,15 +86,17 @@ pub(crate) async fn search(context: Context) -> Result<HttpResponse, Failure> {
     Ok(json(&SearchOutput { project: projects.into_iter().map(ProjectOutput::from).collect(), repository }))
 }
 
-#[derive(Serialize)]
-struct CatalogueOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = PermissionCatalogue)]
+pub(crate) struct CatalogueOutput {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system: Vec<PermissionOutput>,
     project: Vec<PermissionOutput>,
 }
 
-#[derive(Serialize)]
-struct PermissionOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Permission)]
+pub(crate) struct PermissionOutput {
     resource: &'static str,
     action: &'static str,
 }

@@ -10,8 +10,8 @@ use tenancy::list::Query;
 use crate::error::Failure;
 use crate::q;
 
-const PAGE_SIZE_DEFAULT: i64 = 10;
-const PAGE_SIZE_MAX: i64 = 100;
+pub(crate) const PAGE_SIZE_DEFAULT: i64 = 10;
+pub(crate) const PAGE_SIZE_MAX: i64 = 100;
 
 /// What stays readable in a query that this service writes.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

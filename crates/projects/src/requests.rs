@@ -3,13 +3,15 @@
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tenancy::{NewProjectRequest, ProjectRequest};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, created, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProjectRequestInput)]
+pub(crate) struct Input {
     #[serde(default)]
     project_name: String,
     #[serde(default)]
@@ -20,16 +22,18 @@ struct Input {
     reason: String,
 }
 
-#[derive(Deserialize)]
-struct DecisionInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProjectRequestDecision)]
+pub(crate) struct DecisionInput {
     #[serde(default)]
     decision: String,
     #[serde(default)]
     reason: String,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProjectRequest)]
+pub(crate) struct Output {
     id: i64,
     project_name: String,
     public: bool,

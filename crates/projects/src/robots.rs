@@ -10,14 +10,16 @@ use tenancy::{
     DeleteRobot, ProjectAction, ProjectId, ReadRobot, Robot, RobotInput, RobotLevel, RobotPermission,
     RobotPermit, UpdateRobot,
 };
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::params::Params;
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RobotInput)]
+pub(crate) struct Input {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -32,8 +34,9 @@ struct Input {
     permissions: Vec<Permission>,
 }
 
-#[derive(Deserialize, Serialize)]
-struct Permission {
+#[derive(Deserialize, Serialize, ToSchema)]
+#[schema(as = RobotPermission)]
+pub(crate) struct Permission {
     #[serde(default)]
     kind: String,
     #[serde(default)]
@@ -42,8 +45,9 @@ struct Permission {
     access: Vec<Access>,
 }
 
-#[derive(Deserialize, Serialize)]
-struct Access {
+#[derive(Deserialize, Serialize, ToSchema)]
+#[schema(as = RobotAccess)]
+pub(crate) struct Access {
     #[serde(default)]
     resource: String,
     #[serde(default)]
@@ -52,14 +56,16 @@ struct Access {
     effect: String,
 }
 
-#[derive(Deserialize)]
-struct SecretInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RobotSecretInput)]
+pub(crate) struct SecretInput {
     #[serde(default)]
     secret: String,
 }
 
-#[derive(Serialize)]
-struct CreatedOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RobotCreated)]
+pub(crate) struct CreatedOutput {
     id: i64,
     name: String,
     secret: String,
@@ -67,13 +73,15 @@ struct CreatedOutput {
     expires_at: i64,
 }
 
-#[derive(Serialize)]
-struct SecretOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RobotSecret)]
+pub(crate) struct SecretOutput {
     secret: String,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Robot)]
+pub(crate) struct Output {
     id: i64,
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -14,7 +14,8 @@ use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
     State, additions, artifacts, audit, configurations, groups, icons, immutable, labels, members, meta,
-    metadata, naming, overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
+    metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots, tags, tokens,
+    users,
 };
 
 /// One operation of the API.
@@ -45,6 +46,7 @@ routes! {
     "getVersion" "GET" "/api/version" Ignored meta::version;
     "getPing" "GET" "/api/v2.0/ping" Ignored meta::ping;
     "getHealth" "GET" "/api/v2.0/health" Ignored meta::health;
+    "getOpenApi" "GET" "/api/v2.0/openapi.json" Ignored openapi::get;
     "getSystemInfo" "GET" "/api/v2.0/systeminfo" Checked meta::systeminfo;
     "listUsers" "GET" "/api/v2.0/users" Checked users::list;
     "createUser" "POST" "/api/v2.0/users" Checked users::create;
@@ -177,6 +179,11 @@ routes! {
     "verifyAudit" "GET" "/api/v2.0/audit/verify" Checked audit::verify;
 }
 
+/// The table with how each operation takes credentials.
+pub(crate) fn described() -> impl Iterator<Item = (Route, Credentials)> {
+    ROUTES.iter().zip(HANDLERS).map(|(route, (credentials, _))| (*route, *credentials))
+}
+
 /// Registers the table on the service's own scope, with its own answers for everything else below it.
 pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>) {
     let mut scope = web::scope("/api").app_data(state.clone());
@@ -187,14 +194,12 @@ pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>
         let local = path.strip_prefix("/api").unwrap_or(path);
         let mut resource = web::resource(vec![local.to_owned(), format!("{local}/")]);
         let mut methods = Vec::new();
-        for (route, (credentials, handler)) in
-            ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path)
-        {
+        for (route, handling) in ROUTES.iter().zip(HANDLERS).filter(|(route, _)| route.path == path) {
             let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
             methods.push(route.method);
             resource =
                 resource.route(web::method(method).to(move |request: HttpRequest, payload: web::Payload| {
-                    answer(*credentials, *handler, request, payload)
+                    answer(route, handling, request, payload)
                 }));
         }
         let allow = methods.join(", ");
@@ -212,14 +217,28 @@ pub(crate) fn register(config: &mut web::ServiceConfig, state: &web::Data<State>
 /// No request waits longer for a database that does not answer (docs/ARCHITECTURE.md).
 const TIME_MAX: Duration = Duration::from_millis(4800);
 
+/// What still changes something in read-only mode: otherwise nobody could switch it off.
+const ALWAYS_WRITABLE: &[&str] = &["updateConfigurations"];
+
+impl Route {
+    /// Refused in read-only mode. A property of the route, so that no handler can forget it.
+    fn changes_something(&self) -> bool {
+        !matches!(self.method, "GET" | "HEAD") && !ALWAYS_WRITABLE.contains(&self.id)
+    }
+}
+
 async fn answer(
-    credentials: Credentials,
-    handler: Handler,
+    route: &Route,
+    (credentials, handler): &(Credentials, Handler),
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Failure> {
     let answered = async {
-        let context = Context::new(credentials, request, payload).await?;
+        let context = Context::new(*credentials, request, payload).await?;
+        // Nobody changes anything without signing in; what they hear is the same in either mode.
+        if route.changes_something() && !context.caller.is_anonymous() {
+            context.state.tenancy.require_writable().await?;
+        }
         handler(context).await
     };
     match tokio::time::timeout(TIME_MAX, answered).await {

@@ -6,13 +6,15 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenancy::{CreateTag, DeleteTag, ListTags};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done, or_never, warned};
 use crate::context::Context;
 use crate::error::Failure;
 
 /// A tag, alone or inside its artifact.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tag)]
 pub(crate) struct TagOutput {
     id: i64,
     repository_id: i64,
@@ -20,6 +22,7 @@ pub(crate) struct TagOutput {
     name: String,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
+    #[schema(value_type = Time)]
     pull_time: Option<Time>,
     immutable: bool,
 }
@@ -54,7 +57,6 @@ pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
 
 pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<DeleteTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference, tag) = (context.repository(&permit)?, context.reference()?, context.tag()?);
     let catalog = &context.state.catalog;
     let digest = catalog.artifacts.digest_of(permit.project.0, &repository, &reference).await?;
@@ -62,15 +64,15 @@ pub(crate) async fn delete(context: Context) -> Result<HttpResponse, Failure> {
     Ok(done())
 }
 
-#[derive(Deserialize)]
-struct NewTag {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TagInput)]
+pub(crate) struct NewTag {
     #[serde(default)]
     name: String,
 }
 
 pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<CreateTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, reference) = (context.repository(&permit)?, context.reference()?);
     let name = context.json::<NewTag>().await?.name;
     let tag: oci::Tag = name.parse().map_err(|_| Failure::bad_request(format!("{name:?} is no tag name")))?;
@@ -81,17 +83,20 @@ pub(crate) async fn create(mut context: Context) -> Result<HttpResponse, Failure
     Ok(warned(HttpResponse::Created().finish(), &warnings))
 }
 
-#[derive(Serialize)]
-struct EntryOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TagEntry)]
+pub(crate) struct EntryOutput {
     name: String,
     repository_name: String,
     digest: String,
     #[serde(rename = "type")]
     kind: String,
     size: i64,
+    #[schema(value_type = Vec<Object>)]
     platforms: Value,
     push_time: Time,
     #[serde(serialize_with = "or_never")]
+    #[schema(value_type = Time)]
     pull_time: Option<Time>,
     pull_count: i64,
     pushed_by: String,
@@ -137,8 +142,9 @@ pub(crate) async fn of_repository(context: Context) -> Result<HttpResponse, Fail
     Ok(response.json(page.rows.into_iter().map(EntryOutput::from).collect::<Vec<_>>()))
 }
 
-#[derive(Serialize)]
-struct ChangeOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TagChange)]
+pub(crate) struct ChangeOutput {
     id: i64,
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,8 +185,9 @@ pub(crate) async fn history(context: Context) -> Result<HttpResponse, Failure> {
     Ok(response.json(page.rows.into_iter().map(ChangeOutput::from).collect::<Vec<_>>()))
 }
 
-#[derive(Deserialize)]
-struct Restoration {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TagRestoration)]
+pub(crate) struct Restoration {
     #[serde(default)]
     digest: String,
     #[serde(default)]
@@ -189,7 +196,6 @@ struct Restoration {
 
 pub(crate) async fn restore(mut context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.permit::<CreateTag>().await?;
-    context.state.tenancy.require_writable().await?;
     let (repository, tag) = (context.repository(&permit)?, context.tag()?);
     let Restoration { digest, overwrite } = context.json().await?;
     let digest: Digest =

@@ -5,16 +5,19 @@ use actix_web::http::header::LOCATION;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tenancy::{ShownToken, TokenInput};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, done};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Deserialize)]
-struct Input {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AccessTokenInput)]
+pub(crate) struct Input {
     #[serde(default)]
     name: String,
     #[serde(default)]
+    #[schema(value_type = Option<Time>)]
     expires_at: Option<DateTime<Utc>>,
     #[serde(default)]
     scopes: Vec<String>,
@@ -22,16 +25,18 @@ struct Input {
     projects: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct CreatedOutput<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessTokenCreated)]
+pub(crate) struct CreatedOutput<'a> {
     id: i64,
     name: String,
     /// Shown now and never again.
     secret: &'a str,
 }
 
-#[derive(Serialize)]
-struct Output {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
+pub(crate) struct Output {
     id: i64,
     name: String,
     scopes: Vec<String>,

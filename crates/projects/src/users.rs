@@ -4,13 +4,15 @@ use actix_web::HttpResponse;
 use identity::{Account, NewUser, Profile, Secret, UserFilter, UserId};
 use serde::{Deserialize, Serialize};
 use tenancy::{CreateUser, DeleteUser, ListUsers, ProjectRef, ReadUser, UpdateUser, roles};
+use utoipa::ToSchema;
 
 use crate::answer::{Time, created, done, json};
 use crate::context::Context;
 use crate::error::Failure;
 
-#[derive(Serialize)]
-struct UserOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+pub(crate) struct UserOutput {
     user_id: i64,
     username: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -43,15 +45,16 @@ impl From<Account> for UserOutput {
 }
 
 /// What a search tells: never an address.
-#[derive(Serialize)]
-struct FoundOutput {
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserFound)]
+pub(crate) struct FoundOutput {
     user_id: i64,
     username: String,
 }
 
 /// A new account. That it administers the system cannot be said here.
-#[derive(Deserialize)]
-struct UserInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct UserInput {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -60,8 +63,9 @@ struct UserInput {
     profile: ProfileInput,
 }
 
-#[derive(Deserialize)]
-struct ProfileInput {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UserProfileInput)]
+pub(crate) struct ProfileInput {
     #[serde(default)]
     email: String,
     #[serde(default)]
@@ -83,13 +87,13 @@ impl ProfileInput {
     }
 }
 
-#[derive(Deserialize)]
-struct SysAdminInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct SysAdminInput {
     sysadmin_flag: bool,
 }
 
-#[derive(Deserialize)]
-struct PasswordInput {
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct PasswordInput {
     #[serde(default)]
     old_password: String,
     #[serde(default)]
@@ -183,8 +187,9 @@ pub(crate) async fn current(context: Context) -> Result<HttpResponse, Failure> {
     Ok(json(&UserOutput::from(account)))
 }
 
-#[derive(Debug, Serialize, PartialEq, Eq)]
-struct PermissionOutput {
+#[derive(Debug, Serialize, PartialEq, Eq, ToSchema)]
+#[schema(as = HeldPermission)]
+pub(crate) struct PermissionOutput {
     resource: String,
     action: &'static str,
 }

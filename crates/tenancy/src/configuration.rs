@@ -20,6 +20,7 @@ use crate::settings::PULLS;
 use crate::{Error, Tenancy};
 
 const TEXT_BYTES_MAX: usize = 4096;
+const DAYS_MAX: i64 = 3650;
 
 /// The rule of a key; the default is beside it.
 #[derive(Clone, Copy)]
@@ -29,6 +30,8 @@ enum Rule {
     /// Above zero, at most ten digits.
     Positive(i64),
     Among(i64, &'static [i64]),
+    /// From zero to ten years.
+    Days(i64),
     Choice(&'static str, &'static [&'static str]),
     /// Bytes, -1 for no limit.
     Limit,
@@ -49,7 +52,7 @@ enum Change {
 }
 
 use Change::{Fixed, Free, Later};
-use Rule::{Among, Choice, Flag, Limit, Positive, Secret, Text, Unrecorded};
+use Rule::{Among, Choice, Days, Flag, Limit, Positive, Secret, Text, Unrecorded};
 
 const SCOPES: &[i64] = &[0, 1, 2];
 
@@ -99,8 +102,9 @@ const KEYS: &[(&str, Rule, Change)] = &[
     ("primary_auth_mode", Flag(false), Later),
     ("project_creation_restriction", Choice("everyone", &["everyone", "adminonly"]), Free),
     ("project_request_enabled", Flag(false), Free),
-    ("quota_per_project_enable", Flag(true), Later),
+    ("quota_per_project_enable", Flag(true), Free),
     ("read_only", Flag(false), Free),
+    ("restore_days", Days(14), Free),
     ("robot_name_prefix", Text("robot$"), Later),
     ("robot_token_duration", Positive(30), Free),
     ("scanner_skip_update_pulltime", Flag(false), Later),
@@ -128,7 +132,7 @@ impl Rule {
         match self {
             Flag(value) => value.into(),
             Text(value) | Choice(value, _) => value.into(),
-            Positive(value) | Among(value, _) => value.into(),
+            Positive(value) | Among(value, _) | Days(value) => value.into(),
             Limit => (-1).into(),
             Unrecorded | Secret => "".into(),
         }
@@ -161,6 +165,10 @@ impl Rule {
             (Among(_, among), value) => match value.as_i64() {
                 Some(number) if among.contains(&number) => Ok(()),
                 _ => invalid(&format!("one of {among:?}")),
+            },
+            (Days(_), value) => match value.as_i64() {
+                Some(0..=DAYS_MAX) => Ok(()),
+                _ => invalid(&format!("a whole number of days from 0 to {DAYS_MAX}")),
             },
             (Limit, value) => match value.as_i64() {
                 Some(bytes) => checked_limit(bytes).map(|_| ()),
@@ -326,6 +334,11 @@ mod tests {
             ("token_expiration", json!(10_000_000_000_i64), false),
             ("session_timeout", json!(9_999_999_999_i64), true),
             ("robot_token_duration", json!(-1), false),
+            ("restore_days", json!(0), true),
+            ("restore_days", json!(3650), true),
+            ("restore_days", json!(3651), false),
+            ("restore_days", json!(-1), false),
+            ("restore_days", json!(1.5), false),
             ("ldap_scope", json!(3), false),
             ("auth_mode", json!("password"), false),
             ("project_creation_restriction", json!("adminonly"), true),

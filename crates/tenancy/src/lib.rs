@@ -31,6 +31,7 @@ mod rules;
 mod settings;
 mod trail;
 
+use audit::Refusals;
 use database::Database;
 use identity::Identity;
 use serde::{Deserialize, Serialize};
@@ -109,11 +110,19 @@ pub struct Tenancy {
     identity: Identity,
     config: Config,
     settings: settings::Remembered,
+    /// What was refused on `/v2`, where clients try again by themselves.
+    refusals: Refusals,
 }
 
 impl Tenancy {
     /// Wires the handle; does no IO.
     pub fn new(database: Database, identity: Identity, config: Config) -> Self {
-        Self { database, identity, config, settings: settings::Remembered::default() }
+        let refusals = Refusals::new(database.clone());
+        Self { database, identity, config, settings: settings::Remembered::default(), refusals }
+    }
+
+    /// The refusals that are counted in this process; they have to be run.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 }

@@ -328,7 +328,7 @@ impl Tenancy {
     }
 
     /// Records that somebody who is known was refused something in a repository, or the list of all of them
-    /// (`None`). Costs the same whether or not the project exists.
+    /// (`None`). Equal ones within a minute become one more row with their number. Costs the same whether or not the project exists.
     ///
     /// # Errors
     /// `Storage`.
@@ -344,7 +344,8 @@ impl Tenancy {
         };
         let name = repository.map_or("", RepositoryName::as_str);
         let object = Object { kind: "repository", id: String::new(), name };
-        self.record_denied(caller, action, object, project.map(|(id, ..)| id)).await
+        let entry = denied(caller, action, object, project.map(|(id, ..)| id));
+        Ok(self.refusals.record(&entry).await?)
     }
 
     /// An act that somebody who is signed in was refused.
@@ -355,16 +356,24 @@ impl Tenancy {
         object: Object<'_>,
         project: Option<ProjectId>,
     ) -> Result<(), Error> {
-        let entry = Entry {
-            actor: caller.actor(),
-            action,
-            object,
-            project: project.map(|id| id.0),
-            outcome: Outcome::Denied,
-            origin: &caller.origin,
-            changed: &[],
-        };
-        Ok(audit::append_alone(&self.database, &entry).await?)
+        Ok(audit::append_alone(&self.database, &denied(caller, action, object, project)).await?)
+    }
+}
+
+fn denied<'a>(
+    caller: &'a Caller,
+    action: &'static str,
+    object: Object<'a>,
+    project: Option<ProjectId>,
+) -> Entry<'a> {
+    Entry {
+        actor: caller.actor(),
+        action,
+        object,
+        project: project.map(|id| id.0),
+        outcome: Outcome::Denied,
+        origin: &caller.origin,
+        changed: &[],
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Settings {
     pub project_creation_restriction: CreationRestriction,
     /// Storage limit of new projects in bytes; -1 is no limit.
     pub storage_per_project: i64,
-    /// Nothing that changes stored content is accepted.
+    /// Nothing is accepted that changes anything but the configuration.
     pub read_only: bool,
     /// A text for the top of every page, as the clients agreed on its form; opaque here.
     pub banner_message: String,
@@ -114,8 +114,8 @@ impl Tenancy {
         Ok(settings)
     }
 
-    /// Refuses with `ReadOnly` while stored content may not be changed. Every act on content asks first, through
-    /// `/v2` and the REST API alike.
+    /// Refuses with `ReadOnly` while nothing may be changed. `/v2` and jobs ask before every act on content, the REST
+    /// API before everything that changes something but the configuration.
     pub async fn require_writable(&self) -> Result<(), Error> {
         if self.settings().await?.read_only { Err(Error::ReadOnly) } else { Ok(()) }
     }

@@ -21,7 +21,7 @@ mod s3;
 pub use self::oci::{Image, Registry, Upload, image_manifest, random_bytes, streaming};
 pub use answer::Answer;
 pub use bed::{Bed, Options, User};
-pub use http::{Client, Credentials};
+pub use http::{Client, Credentials, Request};
 pub use inside::Inside;
 pub use process::Addresses;
 pub use raw::RawAnswer;

@@ -18,6 +18,8 @@ pub(super) enum Config {
     Docs,
     /// Print who may do what, from the table that decides, as Markdown.
     Permissions,
+    /// Print the description of the REST API, as OpenAPI.
+    Openapi,
 }
 
 #[derive(Args)]
@@ -48,6 +50,7 @@ pub(super) fn run(command: Config) -> Result<Exit, Failure> {
         Config::Explain(explain) => self::explain(&explain.key),
         Config::Docs => print(&markdown()),
         Config::Permissions => print(&tenancy::permissions_document()),
+        Config::Openapi => print(&projects::openapi_document()),
     }
 }
 

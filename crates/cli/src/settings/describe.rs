@@ -127,6 +127,9 @@ mod tests {
             stored == tenancy::permissions_document(),
             "run: hythe config permissions > docs/PERMISSIONS.md"
         );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let stored = std::fs::read_to_string(path).unwrap();
+        assert!(stored == projects::openapi_document(), "run: hythe config openapi > docs/openapi.json");
     }
 
     #[test]

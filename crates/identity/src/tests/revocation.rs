@@ -32,9 +32,19 @@ async fn rights_end_on_every_instance() {
     let two = instance(&connect(&database).await, Config::default()).await;
     let admin = administrator(&one).await;
     let id = user(&one, "alice").await;
-    for step in ["password", "sysadmin", "disable", "project", "delete"] {
+    for step in ["password", "sysadmin", "disable", "project", "group", "delete"] {
         if step == "project" {
             one.user_disable(&admin, id, false).await.unwrap();
+        }
+        if step == "group" {
+            sqlx::query!(
+                "with made as (insert into identity.groups (kind, name) values (3, 'dev') returning id)
+                 insert into identity.group_members (group_id, user_id) select id, $1 from made",
+                id.0
+            )
+            .execute(database.owner())
+            .await
+            .unwrap();
         }
         let token = token_for(&one, id.0).await;
         within_five_seconds("the fresh token", || async { two.verify(&token).await.is_ok() }).await;
@@ -43,13 +53,20 @@ async fn rights_end_on_every_instance() {
             "sysadmin" => one.sysadmin_set(&admin, id, true).await.unwrap(),
             "disable" => one.user_disable(&admin, id, true).await.unwrap(),
             "delete" => one.user_delete(&admin, id).await.unwrap(),
+            // As a source of groups does, in whatever way.
+            "group" => {
+                sqlx::query!("delete from identity.group_members where user_id = $1", id.0)
+                    .execute(database.pool())
+                    .await
+                    .unwrap();
+            }
             _ => {
                 let mut tx = database.begin().await.unwrap();
                 epochs::raise(&mut tx, Subject::Project(PROJECT)).await.unwrap();
                 tx.commit().await.unwrap();
             }
         }
-        if step != "project" {
+        if !["project", "group"].contains(&step) {
             assert!(is_revoked(&one, &token).await, "{step}: at once where it was done");
         }
         within_five_seconds(step, || async {

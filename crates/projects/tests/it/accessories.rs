@@ -206,3 +206,58 @@ async fn a_copy_takes_everything_along_and_moves_no_bytes() {
     let path = format!("{target}?from={own}:v1");
     assert_eq!(world.send("ana", "POST", &path, Value::Null).await.status, 412);
 }
+
+/// An image that was converted for lazy pulling belongs to the one it was made from.
+#[actix_web::test]
+async fn accelerated_images_are_accessories() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    let image = world.image(id, "alpha/app", "v1", b"layer").await;
+    let (bootstrap, source) = (
+        "containerd.io/snapshot/nydus-bootstrap",
+        "io.goharbor.artifact.v1alpha1.acceleration.source.digest",
+    );
+    world.blob(id, "alpha/app", b"{}").await;
+    world.blob(id, "alpha/app", b"boot").await;
+    let converted = |of: &str, layer: Value| {
+        let mut manifest = crate::support::manifest((b"{}", CONFIG), &[(b"boot", LAYER)], json!({}));
+        manifest["layers"][0]["annotations"] = layer;
+        manifest["annotations"] = json!({source: of});
+        manifest
+    };
+    let of = image.to_string();
+    let mut accessories = Vec::new();
+    for (tag, of, layer, attached) in [
+        ("v1-nydus", of.as_str(), json!({bootstrap: "true"}), true),
+        ("no-bootstrap", of.as_str(), json!({bootstrap: "false"}), false),
+        ("no-digest", "sha256:0", json!({bootstrap: "true"}), false),
+        ("no-source", &format!("sha256:{}", "0".repeat(64)), json!({bootstrap: "true"}), false),
+    ] {
+        let digest = world.put(id, "alpha/app", &[tag], &converted(of, layer)).await.unwrap();
+        if attached {
+            accessories.push(digest.to_string());
+        }
+    }
+    let listed = world.get("ana", &format!("{ARTIFACTS}/v1/accessories")).await.json();
+    let listed: Vec<_> =
+        listed.as_array().unwrap().iter().map(|row| (row["digest"].clone(), row["type"].clone())).collect();
+    assert_eq!(listed, [(json!(accessories[0]), json!("accelerator.nydus"))]);
+    let tags = world.get("ana", "/api/v2.0/projects/alpha/tags?sort=name").await.json();
+    let tags: Vec<_> = tags.as_array().unwrap().iter().map(|tag| tag["name"].clone()).collect();
+    assert_eq!(tags, ["no-bootstrap", "no-digest", "no-source", "v1"]);
+    // It stays what it is without its tag.
+    let path = format!("{ARTIFACTS}/{}/tags/v1-nydus", accessories[0]);
+    assert_eq!(world.send("ana", "DELETE", &path, Value::Null).await.status, 200);
+    let list = world.get("ana", &format!("{ARTIFACTS}?with_accessory=true&q=tags%3Dv1")).await.json();
+    assert_eq!(list[0]["accessories"][0]["type"], "accelerator.nydus", "{list}");
+    let all = world.get("ana", ARTIFACTS).await;
+    assert_eq!(all.header("x-total-count"), Some("4"), "{}", all.body);
+    // It goes with its source, and comes back with it.
+    let converted = format!("{ARTIFACTS}/{}", accessories[0]);
+    assert_eq!(world.send("ana", "DELETE", &format!("{ARTIFACTS}/v1"), Value::Null).await.status, 200);
+    assert_eq!(world.get("ana", &converted).await.status, 404);
+    let restore = "/api/v2.0/projects/alpha/repositories/app/tags/v1/restore";
+    let restored = world.send("ana", "POST", restore, json!({"digest": of})).await;
+    assert_eq!(restored.status, 201, "{}", restored.body);
+    assert_eq!(world.get("ana", &converted).await.status, 200);
+}

@@ -161,6 +161,13 @@ async fn no_path_moves_or_deletes_an_immutable_tag() {
     }
     let read = world.get("ana", &format!("{base}/artifacts/v1")).await.json();
     assert_eq!(read["digest"], digest.to_string());
+    // A tag that exists cannot be created: what it is beside that does not matter.
+    for tag in ["v1", "v2-rc"] {
+        let path = format!("{base}/artifacts/{second}/tags");
+        let answer = world.send("ana", "POST", &path, json!({ "name": tag })).await;
+        assert_eq!((answer.status, answer.code().as_str()), (409, "CONFLICT"), "{tag}: {}", answer.body);
+    }
+    assert_eq!(world.get("ana", &format!("{base}/artifacts/v1")).await.json()["digest"], read["digest"]);
     // Only when asked for, in the list and alone.
     assert_eq!(read["tags"][0]["immutable"], false);
     let read = world.get("ana", &format!("{base}/artifacts/v1?with_immutable_status=true")).await.json();

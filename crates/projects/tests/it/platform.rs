@@ -1,5 +1,8 @@
 //! Metadata, quotas, configuration and what else describes projects and the installation.
 
+use actix_web::test::TestRequest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use catalog::RemoveProject;
 use queue::{JobContext, JobError};
 use serde_json::{Value, json};
@@ -163,7 +166,7 @@ async fn configuration_over_the_api() {
         (json!({"self_registration": true}), 412),
         (json!({"skip_audit_log_database": true}), 400),
         (json!({"audit_log_forward_endpoint": "127.0.0.1:514"}), 412),
-        (json!({"quota_per_project_enable": false}), 412),
+        (json!({"quota_per_project_enable": "false"}), 400),
         (json!([]), 400),
     ] {
         let (got, text) = put(body.clone()).await;
@@ -413,4 +416,84 @@ async fn a_project_deleted_with_everything_in_it() {
     // A second run of the same job, as after a crash, has nothing to do.
     removals.run(removal(&world).await, JobContext::detached()).await.unwrap();
     world.project("ben", "full", false).await;
+}
+
+/// What was asked for with an access token is done with what the token leaves, and no longer than it lasts.
+#[actix_web::test]
+async fn a_removal_ends_with_the_access_token_that_asked_for_it() {
+    let world = World::new().await;
+    let removals = &world.catalog.removals;
+    for (name, ends, done) in [
+        ("revoked", "delete from identity.access_tokens", false),
+        ("over", "update identity.access_tokens set expires_at = now() - interval '1 second'", false),
+        ("narrowed", "update identity.access_tokens set scopes = array['api:read']", false),
+        ("elsewhere", "update identity.access_tokens set projects = array[4711]", false),
+        ("left-alone", "select", true),
+    ] {
+        let id = world.project("ana", name, false).await;
+        world.image(id, &format!("{name}/app"), "v1", b"layer").await;
+        let input = json!({"name": name, "scopes": ["api"]});
+        let token = world.send("ana", "POST", "/api/v2.0/users/current/tokens", input).await.json();
+        let credentials = STANDARD.encode(format!("ana:{}", token["secret"].as_str().unwrap()));
+        let path = format!("/api/v2.0/projects/{id}");
+        let request = TestRequest::delete()
+            .uri(&format!("{path}?force=true"))
+            .insert_header(("authorization", format!("Basic {credentials}")));
+        let asked = world.send_raw(request).await;
+        assert_eq!(asked.status, 202, "{}", asked.body);
+        world.execute(ends).await;
+        let ended = removals.run(removal(&world).await, JobContext::detached()).await;
+        match ended {
+            Ok(()) => assert!(done, "{name}"),
+            Err(JobError::Fail(_)) => assert!(!done, "{name}"),
+            Err(JobError::Retry(err)) => panic!("{name}: {err}"),
+        }
+        let status = if done { 404 } else { 200 };
+        for path in [path, format!("/api/v2.0/projects/{name}/repositories/app")] {
+            assert_eq!(world.get("admin", &path).await.status, status, "{path}");
+        }
+        world.execute("delete from identity.access_tokens").await;
+    }
+}
+
+/// Limits that are switched off refuse nothing, on any path; what is used is counted, and counts when they are back.
+#[actix_web::test]
+async fn quotas_can_be_switched_off() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    let quota = format!("/api/v2.0/quotas/{id}");
+    let set = world.send("admin", "PUT", &quota, json!({"hard": {"storage": 1000}})).await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    let enforce = async |on: bool| {
+        let body = json!({"quota_per_project_enable": on});
+        assert_eq!(world.send("admin", "PUT", "/api/v2.0/configurations", body).await.status, 200);
+    };
+    let push = async |bytes: &[u8]| {
+        let push = world.push(id, "alpha/app");
+        let session = world.catalog.uploads.start(&push, oci::Algorithm::Sha256).await.unwrap();
+        let body = catalog::Body {
+            length: None,
+            range: None,
+            patience: catalog::Patience::default(),
+            bytes: futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(
+                bytes,
+            ))]),
+        };
+        let digest = oci::Digest::of(oci::Algorithm::Sha256, bytes);
+        world.catalog.uploads.finish(&push, session.id, &digest, body).await
+    };
+    let used = async || world.number("select used_bytes from tenancy.quotas where used_bytes > 0").await;
+    assert!(push(&[1; 900]).await.is_ok());
+    assert!(push(&[2; 900]).await.is_err(), "charged at the end");
+    assert!(push(&[3; 2000]).await.is_err(), "refused while it is received");
+    enforce(false).await;
+    for bytes in [&[2; 900][..], &[3; 2000]] {
+        push(bytes).await.unwrap();
+    }
+    assert_eq!(used().await, 3800);
+    let shown = world.get("admin", &quota).await.json();
+    assert_eq!((&shown["hard"]["storage"], &shown["used"]["storage"]), (&json!(1000), &json!(3800)));
+    enforce(true).await;
+    assert!(push(&[4; 1]).await.is_err());
+    assert_eq!(used().await, 3800);
 }

@@ -36,7 +36,8 @@ async fn a_tag_is_made_once() {
     });
     let rules = "/api/v2.0/projects/alpha/immutabletagrules";
     assert_eq!(world.send("ana", "POST", rules, rule).await.status, 201);
-    assert_eq!(world.send("ana", "POST", &path, json!({"name": "stable"})).await.status, 412);
+    let again = world.send("ana", "POST", &path, json!({"name": "stable"})).await;
+    assert_eq!((again.status, again.code().as_str()), (409, "CONFLICT"), "immutable or not");
 }
 
 #[actix_web::test]
@@ -157,4 +158,38 @@ async fn history_and_restoration() {
     let unknown = format!("{REPOSITORY}/tags/v1/restore");
     assert_eq!(world.send("ana", "POST", &unknown, json!({})).await.status, 400);
     assert_eq!(world.acts("tag_restore").await, 3);
+}
+
+/// `restore_days` says how long, in what the history tells and in what can be done.
+#[actix_web::test]
+async fn the_window_of_restoration_is_a_setting() {
+    let world = World::new().await;
+    let id = world.project("ana", "alpha", false).await;
+    let digest = world.image(id, "alpha/app", "v1", b"one").await;
+    let artifact = format!("{REPOSITORY}/artifacts/{digest}");
+    assert_eq!(world.send("ana", "DELETE", &artifact, Value::Null).await.status, 200);
+    let configuration = "/api/v2.0/configurations";
+    let read = world.get("admin", configuration).await.json();
+    assert_eq!(read["restore_days"], json!({"value": 14, "editable": true}));
+    let history = format!("{REPOSITORY}/tags/v1/history");
+    for days in [14, 3, 30] {
+        let set = world.send("admin", "PUT", configuration, json!({ "restore_days": days })).await;
+        assert_eq!(set.status, 200, "{}", set.body);
+        let row = &world.get("ana", &history).await.json()[0];
+        let time = |key: &str| chrono::DateTime::parse_from_rfc3339(row[key].as_str().unwrap()).unwrap();
+        assert_eq!((time("restorable_until") - time("time")).num_days(), days);
+    }
+    world.execute("update catalog.manifests set deleted_at = now() - interval '20 days'").await;
+    world.execute("update catalog.tag_history set at = now() - interval '20 days'").await;
+    let restore = async |days: i64| {
+        let set = world.send("admin", "PUT", configuration, json!({ "restore_days": days })).await;
+        assert_eq!(set.status, 200, "{}", set.body);
+        let told = world.get("ana", &history).await.json()[0].get("restorable_until").is_some();
+        let path = format!("{REPOSITORY}/tags/v1/restore");
+        (told, world.send("ana", "POST", &path, json!({"digest": digest.to_string()})).await.status)
+    };
+    assert_eq!(restore(0).await, (false, 410));
+    assert_eq!(restore(19).await, (false, 410));
+    assert_eq!(restore(21).await, (true, 201));
+    assert_eq!(world.get("ana", &artifact).await.status, 200);
 }

@@ -203,3 +203,35 @@ async fn az_22_scopes_and_projects_narrow_every_right() {
     let row = world.get("ana", OWN).await.json()[0].clone();
     assert_eq!((&row["projects"], &row["all_projects"]), (&json!([]), &json!(false)), "{row}");
 }
+
+/// Whoever guesses secrets of access tokens is stopped like one who guesses passwords, with the account's own secrets as
+/// well, and its owner comes in from elsewhere.
+#[actix_web::test]
+async fn guesses_of_access_tokens_are_throttled() {
+    let world = World::new().await;
+    let (_, secret) = made(&world, "ana", json!({"name": "ci", "scopes": ["api"]})).await;
+    let from = async |peer: &str, secret: &str| {
+        let credentials = STANDARD.encode(format!("ana:{secret}"));
+        let request = TestRequest::with_uri("/api/v2.0/users/current")
+            .insert_header(("authorization", format!("Basic {credentials}")))
+            .insert_header(("x-hythe-peer", peer));
+        world.send_raw(request).await
+    };
+    assert_eq!(from("192.0.2.1", &secret).await.status, 200);
+    let mut statuses = Vec::new();
+    for guess in 0..10 {
+        let answer = from("192.0.2.1", &format!("hyt_{guess:043}")).await;
+        statuses.push(answer.status);
+        if answer.status == 429 {
+            assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+            break;
+        }
+    }
+    assert!((3..10).contains(&statuses.len()) && statuses.ends_with(&[401, 429]), "{statuses:?}");
+    for right in [secret.as_str(), PASSWORD] {
+        assert_eq!(from("192.0.2.1", right).await.status, 429);
+        assert_eq!(from("192.0.2.2", right).await.status, 200);
+    }
+    let failures = "select count(*) from audit.entries where action = 'login' and outcome = 'failed'";
+    assert_eq!(world.number(failures).await, statuses.len() as i64 - 1);
+}

@@ -52,7 +52,7 @@ async fn az_05_an_immutable_tag_stays_on_every_path() {
         client.delete(format!("{rest}{path}")).await.expect_error(412, "PRECONDITION");
     }
     let tags = format!("{rest}/artifacts/{digest}/tags");
-    client.post(tags, json!({"name": "v1"})).await.expect_error(412, "PRECONDITION");
+    client.post(tags, json!({"name": "v1"})).await.expect_error(409, "CONFLICT");
     let elsewhere = project.repository("elsewhere");
     registry.push_image(&elsewhere, "v1").await;
     client

@@ -2,6 +2,7 @@
 
 use hythe_testbed::{Bed, Credentials, Image, Project, Registry, Role, User};
 use reqwest::Method;
+use serde_json::json;
 
 use crate::support::{REVOCATION, eventually};
 
@@ -133,7 +134,7 @@ async fn a_removed_member_is_out() {
 async fn a_lower_role_takes_effect() {
     let member = Member::new().await;
     let path = member.project.path(&format!("/members/{}", member.membership));
-    let body = serde_json::json!({"role_id": Role::Guest as i32});
+    let body = json!({"role_id": Role::Guest as i32});
     member.bed.admin().client().put(&path, body).await.expect(200);
     let upload = format!("/v2/{}/blobs/uploads/", member.image.repository);
     eventually(REVOCATION, "a guest no longer pushes", async || {
@@ -141,6 +142,53 @@ async fn a_lower_role_takes_effect() {
     })
     .await;
     member.user.registry().get_manifest(&member.image.repository, "1").await.expect(200);
+}
+
+/// What came through a group ends with it: when somebody leaves the group, when the group leaves the project, when it is
+/// given a weaker role, and when it is deleted.
+#[tokio::test]
+async fn what_a_group_gave_ends_with_it() {
+    let bed = Bed::shared().await;
+    let inside = bed.inside().await;
+    let admin = bed.admin().client();
+    let user = bed.user("grouped").await;
+    let id = inside.user_id(&user.name).await.0;
+    let member = |group: i64, role: Role| json!({"role_id": role as i32, "member_group": {"id": group}});
+    for way in ["leaving", "removal", "weaker role", "deletion"] {
+        let project = bed.project("grouped").create().await;
+        let image = bed.admin().registry().push_image(&project.repository("app"), "1").await;
+        let body = json!({"group_name": bed.unique("group"), "group_type": 3});
+        let made = admin.post("/api/v2.0/usergroups", body).await.expect(201);
+        let path = made.header("location").to_owned();
+        let group: i64 = path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("a number");
+        // What a source of groups does at login.
+        let join = "insert into identity.group_members (group_id, user_id) values ($1, $2)";
+        sqlx::query(join).bind(group).bind(id).execute(inside.database.pool()).await.expect("a row");
+        let added = admin.post(project.path("/members"), member(group, Role::Developer)).await.expect(201);
+        let membership = added.header("location").to_owned();
+        let token = user.registry_with_token(&[&format!("repository:{}:pull,push", image.repository)]).await;
+        token.get_manifest(&image.repository, "1").await.expect(200);
+        let uploads = format!("/v2/{}/blobs/uploads/", image.repository);
+        token.request(Method::POST, &uploads).send().await.expect(202);
+
+        match way {
+            "leaving" => {
+                let leave = "delete from identity.group_members where group_id = $1";
+                sqlx::query(leave).bind(group).execute(inside.database.pool()).await.expect("a row");
+            }
+            "removal" => drop(admin.delete(&membership).await.expect(200)),
+            "weaker role" => {
+                drop(admin.put(&membership, json!({"role_id": Role::Guest as i32})).await.expect(200))
+            }
+            _ => drop(admin.delete(&path).await.expect(200)),
+        }
+        eventually(REVOCATION, &format!("a token ends after: {way}"), async || {
+            token.request(Method::POST, &uploads).send().await.status == 401
+        })
+        .await;
+        let rest = if way == "weaker role" { 200 } else { 401 };
+        user.registry().get_manifest(&image.repository, "1").await.expect(rest);
+    }
 }
 
 #[tokio::test]

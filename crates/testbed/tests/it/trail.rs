@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hythe_testbed::{Bed, Options};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -12,7 +13,10 @@ async fn refusals_on_v2_are_acts_of_the_project_and_bare_challenges_are_none() {
     let Tenants { bed, bob, eve, ours, app, .. } = Tenants::new().await;
     let manifest = format!("/v2/{}/manifests/{}", app.repository, app.digest);
     bed.registry().get(&manifest).await.expect(401);
-    eve.registry().get(&manifest).await.expect(401);
+    for _ in 0..5 {
+        // What is refused again is counted and no further row.
+        eve.registry().get(&manifest).await.expect(401);
+    }
     let scope = format!("repository:{}:pull", app.repository);
     eve.registry_with_token(&[&scope]).await.get(&manifest).await.expect(401);
     bob.registry().delete(&manifest).await.expect(401);
@@ -41,6 +45,26 @@ async fn refusals_on_v2_are_acts_of_the_project_and_bare_challenges_are_none() {
             act(&bob.name, "repository_delete", "password"),
         ]
     );
+}
+
+/// A client that tries again and again fills no table, and none of its attempts is lost when the server ends.
+#[tokio::test]
+async fn refusals_that_repeat_are_counted_in_one_more_entry() {
+    let bed = Bed::own(Options::default()).await;
+    let project = bed.project("ours").create().await;
+    let repository = project.repository("app");
+    bed.admin().registry().push_image(&repository, "1").await;
+    let eve = bed.user("eve").await;
+    for _ in 0..30 {
+        eve.registry().get_manifest(&repository, "1").await.expect(401);
+    }
+    bed.stop();
+    bed.restart().await;
+    let path = project.path("/auditlog-exts?q=is_successful=false&sort=id");
+    let acts = bed.admin().client().get(&path).await.expect(200).json();
+    let repeated: Vec<_> =
+        acts.as_array().expect("a list").iter().map(|act| act["repeated"].as_i64()).collect();
+    assert_eq!(repeated, [None, Some(29)], "{acts}");
 }
 
 #[tokio::test]
