@@ -200,7 +200,7 @@ impl Identity {
         // PostgreSQL refuses NUL; for everything that cannot be a name an empty one is looked up, so that it
         // costs what a name costs.
         let name = if name.len() > NAME_BYTES_MAX || name.contains('\0') { "" } else { name };
-        if let Some(stored) = robots::stored_name(name) {
+        if let Some(stored) = robots::stored_name(&self.0.feed.robot_prefix(), name) {
             return self.robot_by_login(stored).await;
         }
         let row = sqlx::query!(
@@ -235,7 +235,8 @@ impl Identity {
     /// The same for a robot, in one statement as well. One whose time is over counts as disabled.
     async fn robot_by_login(&self, stored: &str) -> Result<Option<Account>, Error> {
         let row = sqlx::query!(
-            r#"select r.id, r.secret_hash, r.credential_version, r.expires_at, r.name,
+            r#"select r.id, r.secret_hash, r.credential_version, r.expires_at,
+                      identity.robot_login(r.name) as "login_name!",
                       r.disabled or r.expires_at <= now() is true as "disabled!", coalesce(e.epoch, 0) as "epoch!"
                from identity.robots r
                left join identity.epochs e on e.kind = 3 and e.subject_id = r.id
@@ -248,7 +249,7 @@ impl Identity {
             known: Known {
                 principal: Principal::Robot(Robot {
                     id: RobotId(row.id),
-                    name: robots::login_name(&row.name),
+                    name: row.login_name,
                     expires_at: row.expires_at,
                     epoch: row.epoch,
                 }),

@@ -47,6 +47,7 @@ struct Snapshot {
     blocks: HashMap<Pair, Instant>,
     blocks_complete: bool,
     keys: Arc<Ring>,
+    robot_prefix: Arc<str>,
 }
 
 /// What this process changed itself since the snapshot: with the moment of the note.
@@ -87,6 +88,7 @@ impl Feed {
                 blocks: HashMap::new(),
                 blocks_complete: false,
                 keys: Arc::default(),
+                robot_prefix: Arc::from(""),
             })),
             notes: Mutex::default(),
         };
@@ -162,6 +164,9 @@ impl Feed {
         )
         .fetch_all(&mut *connection)
         .await?;
+        let robot_prefix = sqlx::query_scalar!("select prefix from identity.robot_prefix")
+            .fetch_one(&mut *connection)
+            .await?;
         let keys = keys::load(connection, &self.keyring, &known).await?;
         self.publish(Snapshot {
             taken,
@@ -178,6 +183,7 @@ impl Feed {
                 })
                 .collect(),
             keys: Arc::new(keys),
+            robot_prefix: robot_prefix.into(),
         });
         Ok(())
     }
@@ -209,6 +215,11 @@ impl Feed {
     /// Age of what is known.
     pub(crate) fn age(&self) -> Duration {
         self.current().taken.elapsed()
+    }
+
+    /// What stands in front of the names of robots.
+    pub(crate) fn robot_prefix(&self) -> Arc<str> {
+        self.current().robot_prefix.clone()
     }
 
     pub(crate) fn keys(&self) -> Arc<Ring> {
@@ -270,6 +281,7 @@ impl Feed {
             blocks: old.blocks.clone(),
             blocks_complete: old.blocks_complete,
             keys: old.keys.clone(),
+            robot_prefix: old.robot_prefix.clone(),
         });
     }
 }

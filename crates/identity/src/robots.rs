@@ -17,25 +17,17 @@ use crate::passwords;
 use crate::principal::{Principal, Robot, RobotId};
 use crate::{Identity, Origin};
 
-/// In front of a robot's stored name when it is shown and when it logs in.
-const PREFIX: &str = "robot$";
-
-/// Means the same, in shells and CI files that make something else of a dollar sign.
-const SHELL_PREFIX: &str = "robot+";
+/// Means the same as the configured prefix, in shells and CI files that make something else of a dollar sign.
+pub(crate) const SHELL_PREFIX: &str = "robot+";
 
 /// Days from the creation until the end; more is a mistake, and -1 means without end.
 const DURATION_DAYS_MAX: i64 = i32::MAX as i64 - 1;
 
 /// The part of a login name that is stored, when it can be a robot's. An e-mail address cannot.
-pub(crate) fn stored_name(login: &str) -> Option<&str> {
-    let stored = login.strip_prefix(PREFIX).or_else(|| login.strip_prefix(SHELL_PREFIX))?;
+pub(crate) fn stored_name<'n>(prefix: &str, login: &'n str) -> Option<&'n str> {
+    let stored = login.strip_prefix(prefix).or_else(|| login.strip_prefix(SHELL_PREFIX))?;
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+._-".contains(c);
     (!stored.is_empty() && stored.chars().all(fits)).then_some(stored)
-}
-
-/// How a robot of this stored name is called by everybody.
-pub(crate) fn login_name(stored: &str) -> String {
-    format!("{PREFIX}{stored}")
 }
 
 /// A robot to be made.
@@ -84,8 +76,8 @@ pub struct RobotAccount {
     pub id: i64,
     /// The project it belongs to.
     pub project_id: Option<i64>,
-    /// As stored, without prefix.
-    name: String,
+    /// With its prefix.
+    pub login_name: String,
     pub description: String,
     pub duration_days: i64,
     pub expires_at: Option<DateTime<Utc>>,
@@ -97,13 +89,6 @@ pub struct RobotAccount {
     pub last_used_at: Option<DateTime<Utc>>,
     pub last_used_address: String,
     pub last_used_client: String,
-}
-
-impl RobotAccount {
-    /// The name with its prefix.
-    pub fn login_name(&self) -> String {
-        login_name(&self.name)
-    }
 }
 
 const COLUMNS: Columns = Columns::new(
@@ -125,7 +110,7 @@ const COLUMNS: Columns = Columns::new(
 
 fn robots() -> Select {
     Select::new(
-        "r.id, r.project_id, r.name, r.description, r.duration_days, r.expires_at, r.disabled, r.creator_kind,
+        "r.id, r.project_id, identity.robot_login(r.name) as login_name, r.description, r.duration_days, r.expires_at, r.disabled, r.creator_kind,
          r.creator_id, r.created_at, r.updated_at, r.last_used_at, r.last_used_address, r.last_used_client",
         "identity.robots r",
     )
@@ -152,7 +137,7 @@ impl Identity {
                    (project_id, name, description, secret_hash, duration_days, expires_at, disabled, creator_kind, creator_id)
                values ($1, $2, $3, $4, $5, now() + $6::bigint * interval '1 day', $7, $8, $9)
                on conflict (name) where deleted_at is null do nothing
-               returning id, created_at, expires_at"#,
+               returning id, identity.robot_login(name) as "login_name!", created_at, expires_at"#,
             new.project.map(|(id, _)| id),
             name,
             new.description,
@@ -168,7 +153,7 @@ impl Identity {
         .ok_or(Error::Taken("robot's name"))?;
         Ok(RobotCreated {
             id: RobotId(row.id),
-            name: login_name(&name),
+            name: row.login_name,
             secret,
             created_at: row.created_at,
             expires_at: row.expires_at,
@@ -298,6 +283,34 @@ impl Identity {
         Ok(())
     }
 
+    /// Sets what stands in front of the names of all robots. Names in the trail stay what they were. After the commit
+    /// [`Identity::robot_prefix_follow`] makes this process know; the others do within a second.
+    ///
+    /// # Errors
+    /// `Invalid` for a prefix that names cannot have, or that the name of a person begins with: one of the two could
+    /// never log in.
+    pub async fn robot_prefix_set(&self, tx: &mut Tx, prefix: &str) -> Result<(), Error> {
+        check_prefix(prefix)?;
+        // Whoever makes a person reads the row, so none comes between.
+        sqlx::query!("update identity.robot_prefix set prefix = $1", prefix).execute(&mut **tx).await?;
+        let person = sqlx::query_scalar!(
+            r#"select exists (select from identity.users
+                              where deleted_at is null and starts_with(lower(username), lower($1))) as "person!""#,
+            prefix
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        if person {
+            return Err(Error::Invalid("there are users whose names begin with that prefix for robots"));
+        }
+        Ok(())
+    }
+
+    /// Reads what was set just now.
+    pub async fn robot_prefix_follow(&self) -> Result<(), Error> {
+        self.0.feed.reload_once().await
+    }
+
     /// Whether the robot is still what it was when it signed in. It stays so until `tx` ends.
     pub async fn robot_holds(&self, tx: &mut Tx, robot: &Robot) -> Result<bool, Error> {
         let active = sqlx::query_scalar!(
@@ -316,7 +329,7 @@ impl Identity {
     /// The robot as it is now; nothing when it is deleted, disabled or over.
     pub(crate) async fn active_robot(&self, id: RobotId) -> Result<Option<Robot>, Error> {
         let row = sqlx::query!(
-            r#"select r.name, r.expires_at, coalesce(e.epoch, 0) as "epoch!"
+            r#"select identity.robot_login(r.name) as "login_name!", r.expires_at, coalesce(e.epoch, 0) as "epoch!"
                from identity.robots r
                left join identity.epochs e on e.kind = 3 and e.subject_id = r.id
                where r.id = $1 and not r.disabled and r.deleted_at is null
@@ -325,12 +338,7 @@ impl Identity {
         )
         .fetch_optional(self.0.database.pool())
         .await?;
-        Ok(row.map(|row| Robot {
-            id,
-            name: login_name(&row.name),
-            expires_at: row.expires_at,
-            epoch: row.epoch,
-        }))
+        Ok(row.map(|row| Robot { id, name: row.login_name, expires_at: row.expires_at, epoch: row.epoch }))
     }
 
     /// Notes a login. A remembered secret notes nothing, so this is at most about once a minute and process.
@@ -374,6 +382,16 @@ fn check_name(name: &str) -> Result<(), Error> {
     }
 }
 
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "$+._-".contains(c);
+    if !(1..=32).contains(&prefix.len()) || !prefix.chars().all(fits) {
+        return Err(Error::Invalid(
+            "the prefix of robots must have 1 to 32 characters: lower-case letters, digits and $ + . _ -",
+        ));
+    }
+    Ok(())
+}
+
 fn check_description(text: &str) -> Result<(), Error> {
     if text.chars().count() <= 1024 && !text.contains('\0') {
         Ok(())
@@ -411,7 +429,7 @@ mod tests {
             ("robot", None),
             ("ci", None),
         ] {
-            assert_eq!(stored_name(login), stored, "{login}");
+            assert_eq!(stored_name("robot$", login), stored, "{login}");
         }
     }
 

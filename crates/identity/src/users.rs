@@ -420,6 +420,7 @@ async fn insert(
     hash: &str,
     sysadmin: bool,
 ) -> Result<UserId, Error> {
+    refuse_robot_name(tx, name).await?;
     // A user name that reads like somebody's address would take that address's logins, and the other way round.
     refuse_name_or_address(tx, name).await?;
     refuse_address_of_another(tx, 0, &profile.email).await?;
@@ -437,6 +438,17 @@ async fn insert(
     .await
     .map_err(taken)?;
     Ok(UserId(id))
+}
+
+/// Keeps the prefix of robots as it is until the transaction ends.
+async fn refuse_robot_name(tx: &mut Tx, name: &str) -> Result<(), Error> {
+    let robots = sqlx::query_scalar!(
+        r#"select starts_with(lower($1), lower(prefix)) as "robots!" from identity.robot_prefix for share"#,
+        name
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if robots { Err(Error::Invalid("the user name begins like the names of robots")) } else { Ok(()) }
 }
 
 async fn refuse_name_or_address(tx: &mut Tx, name: &str) -> Result<(), Error> {

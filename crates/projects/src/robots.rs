@@ -110,7 +110,7 @@ impl From<Robot> for Output {
         let Robot { account, permissions } = robot;
         Self {
             id: account.id,
-            name: account.login_name(),
+            name: account.login_name,
             description: account.description,
             level,
             duration: account.duration_days,

@@ -105,7 +105,7 @@ const KEYS: &[(&str, Rule, Change)] = &[
     ("quota_per_project_enable", Flag(true), Free),
     ("read_only", Flag(false), Free),
     ("restore_days", Days(14), Free),
-    ("robot_name_prefix", Text("robot$"), Later),
+    (ROBOT_PREFIX, Text("robot$"), Free),
     ("robot_token_duration", Positive(30), Free),
     ("scanner_skip_update_pulltime", Flag(false), Later),
     ("self_registration", Flag(false), Later),
@@ -178,6 +178,9 @@ impl Rule {
     }
 }
 
+/// The one key that lives in `identity`, which has to know it when somebody logs in.
+const ROBOT_PREFIX: &str = "robot_name_prefix";
+
 impl Tenancy {
     /// The whole configuration; secrets are left out.
     ///
@@ -231,6 +234,13 @@ impl Tenancy {
         )
         .execute(&mut *tx)
         .await?;
+        let prefix = names
+            .iter()
+            .zip(&values)
+            .find_map(|(name, value)| (*name == ROBOT_PREFIX).then(|| value.as_str().unwrap_or_default()));
+        if let Some(prefix) = prefix {
+            self.identity.robot_prefix_set(&mut tx, prefix).await?;
+        }
         let entry = Entry {
             actor: caller.actor(),
             action: "configuration_update",
@@ -243,6 +253,9 @@ impl Tenancy {
         audit::append(&mut tx, &entry).await?;
         tx.commit().await?;
         self.settings_forget();
+        if prefix.is_some() {
+            self.identity.robot_prefix_follow().await?;
+        }
         Ok(())
     }
 
@@ -252,10 +265,6 @@ impl Tenancy {
             "skip_audit_log_database" => {
                 let text = "skip_audit_log_database needs audit_log_forward_endpoint: without it nothing would be kept";
                 return Ok(Error::Invalid(text.to_owned()));
-            }
-            "robot_name_prefix" => {
-                let text = "robot_name_prefix is robot$, and cannot be changed yet";
-                return Ok(Error::NotAvailable(text.to_owned()));
             }
             "auth_mode" if self.has_more_accounts().await? => {
                 let text =

@@ -199,7 +199,7 @@ impl Tenancy {
     ) -> Result<(), Error> {
         let RobotPermit { account, caller, .. } = permit;
         let level = if account.project_id.is_some() { RobotLevel::Project } else { RobotLevel::System };
-        if input.name != account.login_name() || input.level != level {
+        if input.name != account.login_name || input.level != level {
             return Err(Error::Invalid("the name and the level of a robot cannot be changed".to_owned()));
         }
         let project = account.project_id.map(ProjectId);
@@ -217,7 +217,7 @@ impl Tenancy {
         revoke(&mut tx, robot).await?;
         store(&mut tx, robot, &grants).await?;
         let changed = &["description", "duration", "disable", "permissions"];
-        trail(&mut tx, caller, UpdateRobot::NAME, robot, &account.login_name(), project, changed).await?;
+        trail(&mut tx, caller, UpdateRobot::NAME, robot, &account.login_name, project, changed).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -239,8 +239,7 @@ impl Tenancy {
         let robot = RobotId(account.id);
         let made = self.identity.robot_rekey(&mut tx, robot, secret).await.map_err(refused)?;
         let project = account.project_id.map(ProjectId);
-        trail(&mut tx, caller, "robot_secret_set", robot, &account.login_name(), project, &["secret"])
-            .await?;
+        trail(&mut tx, caller, "robot_secret_set", robot, &account.login_name, project, &["secret"]).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -257,7 +256,7 @@ impl Tenancy {
         let robot = RobotId(account.id);
         self.identity.robot_delete(&mut tx, robot).await.map_err(refused)?;
         revoke(&mut tx, robot).await?;
-        trail(&mut tx, caller, DeleteRobot::NAME, robot, &account.login_name(), project, &[]).await?;
+        trail(&mut tx, caller, DeleteRobot::NAME, robot, &account.login_name, project, &[]).await?;
         tx.commit().await?;
         Ok(())
     }

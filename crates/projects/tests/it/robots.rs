@@ -1,5 +1,7 @@
 //! Robots over REST: what a change keeps, how long they live, and how they are listed.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -107,4 +109,38 @@ async fn durations_secrets_and_lists() {
     assert_eq!(world.send("ana", "DELETE", &path, Value::Null).await.status, 200);
     assert_eq!(world.get("admin", &path).await.status, 404);
     assert_eq!(world.get("ana", &path).await.status, 403, "unknown is like somebody else's");
+}
+
+#[actix_web::test]
+async fn the_prefix_of_all_robots() {
+    let world = World::new().await;
+    world.project("ana", "alpha", false).await;
+    let (path, created) = made(&world, "ana", &input("ci", "project", "alpha")).await;
+    let secret = created["secret"].as_str().unwrap();
+    let signs_in = async |name: &str| {
+        let credentials = STANDARD.encode(format!("{name}:{secret}"));
+        let request = actix_web::test::TestRequest::with_uri("/api/v2.0/users/current/permissions")
+            .insert_header(("authorization", format!("Basic {credentials}")));
+        world.send_raw(request).await.status == 200
+    };
+    let set = async |prefix: Value| {
+        let body = json!({"robot_name_prefix": prefix});
+        world.send("admin", "PUT", "/api/v2.0/configurations", body).await.status
+    };
+    for bad in
+        [json!(""), json!("Bot-"), json!("a b"), json!("x:"), json!("x".repeat(33)), json!(1), json!("an")]
+    {
+        assert_eq!(set(bad.clone()).await, 400, "{bad}: no prefix, or what ana's name begins with");
+    }
+    assert_eq!(set(json!("bot-")).await, 200);
+    assert_eq!(world.get("ana", &path).await.json()["name"], "bot-alpha+ci");
+    assert!(
+        !signs_in("robot$alpha+ci").await
+            && signs_in("bot-alpha+ci").await
+            && signs_in("robot+alpha+ci").await
+    );
+    let person = json!({"username": "Bot-1", "email": "b@example.com", "realname": "b", "password": "Quay-Lantern-5528"});
+    assert_eq!(world.send("admin", "POST", "/api/v2.0/users", person).await.status, 400);
+    let shown = world.get("admin", "/api/v2.0/configurations").await.json();
+    assert_eq!(shown["robot_name_prefix"]["value"], "bot-");
 }
