@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Form,
     Theme,
     Language,
+    /// Which program pulls, for the commands that pages show.
+    Client,
     /// What the next page tells: a message that a redirect cannot carry.
     Told,
 }
@@ -26,6 +28,7 @@ impl Kind {
             Self::Form => "hythe-form",
             Self::Theme => "hythe-theme",
             Self::Language => "hythe-language",
+            Self::Client => "hythe-client",
             Self::Told => "hythe-told",
         }
     }
@@ -33,7 +36,7 @@ impl Kind {
     /// Choices stay; the others end with the browser.
     fn days(self) -> Option<i64> {
         match self {
-            Self::Theme | Self::Language => Some(400),
+            Self::Theme | Self::Language | Self::Client => Some(400),
             Self::Session | Self::Form | Self::Told => None,
         }
     }

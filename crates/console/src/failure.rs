@@ -156,6 +156,7 @@ impl From<catalog::Error> for Failure {
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, text()),
             Error::Limit(_) => Self::new(StatusCode::FORBIDDEN, text()),
             Error::TagImmutable { .. }
+            | Error::NameRefused(_)
             | Error::ManifestInIndex { .. }
             | Error::BlobInUse(_)
             | Error::Refused(_)

@@ -13,6 +13,7 @@ mod failure;
 mod form;
 mod format;
 mod list;
+mod markdown;
 mod pages;
 mod routes;
 mod shell;

@@ -118,6 +118,19 @@ impl List {
         Self { sort, descending, page: 1, ..self.clone() }.address()
     }
 
+    /// This list in this order, whatever it has now.
+    pub fn ordered(&self, sort: &'static str, descending: bool) -> String {
+        Self { sort, descending, page: 1, ..self.clone() }.address()
+    }
+
+    /// This list with another filter of this name; an empty value takes the filter away.
+    pub fn with(&self, name: &'static str, value: &str) -> String {
+        let mut filters = self.filters.clone();
+        filters.retain(|(filter, _)| *filter != name);
+        filters.push((name, value.to_owned()));
+        Self { filters, page: 1, ..self.clone() }.address()
+    }
+
     /// For `aria-sort`.
     pub fn order(&self, sort: &str) -> &'static str {
         match (sort == self.sort, self.descending) {

@@ -67,7 +67,26 @@ routes! {
     "console_project" "GET" "/projects/{project}" Anyone pages::projects::overview;
     "console_repositories" "GET" "/projects/{project}/repositories" Anyone pages::repositories::list;
     // Repositories; the last line takes the rest of the path as a name.
-    "console_tags" "GET" "/projects/{project}/repositories/{repository}" Anyone pages::repository::tags;
+    "console_client_do" "POST" "/-/client" Anyone pages::repository::commands::choose;
+    "console_tag" "GET" "/projects/{project}/repositories/{repository}/-/tags/{tag}" Anyone pages::repository::artifact::by_tag;
+    "console_tags_delete" "GET" "/projects/{project}/repositories/{repository}/-/delete-tags" SignedIn pages::repository::tags::confirm;
+    "console_tags_delete_do" "POST" "/projects/{project}/repositories/{repository}/-/delete-tags" SignedIn pages::repository::tags::delete;
+    "console_artifacts" "GET" "/projects/{project}/repositories/{repository}/-/artifacts" Anyone pages::repository::artifacts::list;
+    "console_artifact_manifest" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/manifest" Anyone pages::repository::artifact::manifest;
+    "console_artifact_files" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/files" Anyone pages::repository::artifact::files;
+    "console_tag_add_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/tags" SignedIn pages::repository::artifact::add_tag;
+    "console_artifact_delete" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/delete" SignedIn pages::repository::artifact::confirm;
+    "console_artifact_delete_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/delete" SignedIn pages::repository::artifact::delete;
+    "console_artifact" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}" Anyone pages::repository::artifact::by_digest;
+    "console_history" "GET" "/projects/{project}/repositories/{repository}/-/history" Anyone pages::repository::history::list;
+    "console_restore_do" "POST" "/projects/{project}/repositories/{repository}/-/restore" SignedIn pages::repository::history::restore;
+    "console_repository_about" "GET" "/projects/{project}/repositories/{repository}/-/about" Anyone pages::repository::about::show;
+    "console_repository_edit" "GET" "/projects/{project}/repositories/{repository}/-/about/edit" SignedIn pages::repository::about::edit;
+    "console_repository_edit_do" "POST" "/projects/{project}/repositories/{repository}/-/about/edit" SignedIn pages::repository::about::save;
+    "console_repository_settings" "GET" "/projects/{project}/repositories/{repository}/-/settings" SignedIn pages::repository::settings::show;
+    "console_repository_delete" "GET" "/projects/{project}/repositories/{repository}/-/delete" SignedIn pages::repository::settings::confirm;
+    "console_repository_delete_do" "POST" "/projects/{project}/repositories/{repository}/-/delete" SignedIn pages::repository::settings::delete;
+    "console_tags" "GET" "/projects/{project}/repositories/{repository}" Anyone pages::repository::tags::list;
 }
 
 /// Registers the table at the root, with the page for everything that is not there.

@@ -116,6 +116,12 @@ impl From<&i64> for Value<'_> {
     }
 }
 
+impl From<&usize> for Value<'_> {
+    fn from(number: &usize) -> Self {
+        Self::from(*number)
+    }
+}
+
 impl From<usize> for Value<'_> {
     fn from(number: usize) -> Self {
         Self::Number(i64::try_from(number).unwrap_or(i64::MAX))

@@ -145,6 +145,10 @@ impl View {
         self.request.path()
     }
 
+    pub fn method(&self) -> &actix_web::http::Method {
+        self.request.method()
+    }
+
     /// The project of the path, which is always a name.
     pub fn project(&self) -> ProjectRef {
         ProjectRef::parse(&self.segment("project"), true)
@@ -241,6 +245,11 @@ impl View {
             "" => self.request.path().to_owned(),
             query => format!("{}?{query}", self.request.path()),
         }
+    }
+
+    /// A choice that the visitor made before.
+    pub fn choice(&self, kind: Kind) -> Option<String> {
+        cookies::read(&self.request, kind, self.secure)
     }
 
     /// Sets a cookie with the answer.

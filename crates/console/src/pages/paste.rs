@@ -1,11 +1,185 @@
 //! Paths that are no page: perhaps somebody pasted what they pull.
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, http::Method};
+use askama::Template;
+use oci::{Reference, RepositoryName};
+use percent_encoding::percent_decode_str;
+use tenancy::list::Query;
+use tenancy::roles::{Action, Resource};
+use tenancy::{ListRepositories, ListTags, ProjectRef};
 
 use crate::failure::Failure;
+use crate::pages::repository::address;
+use crate::shell::{Shell, segment};
 use crate::view::View;
 
-/// The page of the image that the path names, when the viewer may see it; otherwise the page that says there is nothing.
+/// Names that are compared with what was pasted.
+const COMPARED_MAX: i64 = 100;
+
+/// Names that are offered instead.
+const OFFERED_MAX: usize = 5;
+
+#[derive(Template)]
+#[template(path = "repository/missing.html")]
+struct MissingPage {
+    s: Shell,
+    pasted: String,
+    /// What there is instead, with where it is.
+    near: Vec<(String, String)>,
+}
+
+/// The page of the image that the path names, when the viewer may see it; otherwise the page that says there is nothing,
+/// and to those who may see the project what its name may have been meant for.
 pub(crate) async fn find(view: &View) -> HttpResponse {
-    view.failed(&Failure::hidden())
+    match meant(view).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => view.failed(&Failure::hidden()),
+        Err(failure) => view.failed(&failure),
+    }
+}
+
+async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
+    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten() else {
+        return Ok(None);
+    };
+    let project = ProjectRef::from(&name.project());
+    // Not a decision: a path that nobody meant as an image is no refusal for the trail.
+    let rights = view.state.tenancy.project_rights(&view.caller, &project).await?;
+    let may = |resource, action| rights.as_ref().is_some_and(|rights| rights.allow(resource, action));
+    if !may(Resource::Artifact, Action::Read) || !may(Resource::Tag, Action::List) {
+        return Ok(None);
+    }
+    let permit = view.state.tenancy.permit::<ListTags>(&view.caller, &project).await?;
+    let base = address(name.as_str());
+    let catalog = &view.state.catalog;
+    let Some(reference) = reference else {
+        let query = Query { page_size: 1, ..Query::default() };
+        return match catalog.history.repository_tags(&permit, &name, &query).await {
+            Ok(_) => Ok(Some(view.go(&base))),
+            Err(catalog::Error::RepositoryUnknown(_)) => near_repositories(view, &project, &name).await.map(Some),
+            Err(err) => Err(err.into()),
+        };
+    };
+    match catalog.artifacts.digest_of(permit.project.0, &name, &reference).await {
+        Ok(_) => {
+            let path = match &reference {
+                Reference::Tag(tag) => format!("{base}/-/tags/{}", segment(tag.as_str())),
+                Reference::Digest(digest) => format!("{base}/-/artifacts/{digest}"),
+            };
+            return Ok(Some(view.go(&path)));
+        }
+        Err(catalog::Error::ManifestUnknown(_)) => {}
+        Err(err) => return Err(err.into()),
+    }
+    let query = Query { page_size: COMPARED_MAX, ..Query::default() };
+    let tags = match catalog.history.repository_tags(&permit, &name, &query).await {
+        Ok(page) => page.rows,
+        Err(catalog::Error::RepositoryUnknown(_)) => {
+            return near_repositories(view, &project, &name).await.map(Some);
+        }
+        Err(err) => return Err(err.into()),
+    };
+    let near = match &reference {
+        Reference::Tag(wanted) => nearest(wanted.as_str(), tags.into_iter().map(|tag| tag.name)),
+        Reference::Digest(_) => Vec::new(),
+    };
+    let mut near: Vec<(String, String)> = near
+        .into_iter()
+        .map(|tag| (format!("{name}:{tag}"), format!("{base}/-/tags/{}", segment(&tag))))
+        .collect();
+    near.push((name.to_string(), base));
+    missing(view, near).map(Some)
+}
+
+async fn near_repositories(
+    view: &View,
+    project: &ProjectRef,
+    name: &RepositoryName,
+) -> Result<HttpResponse, Failure> {
+    let permit = view.state.tenancy.permit::<ListRepositories>(&view.caller, project).await?;
+    let query = Query { page_size: COMPARED_MAX, ..Query::default() };
+    let page = view.state.catalog.repositories.list(&permit, &query).await?;
+    let near = nearest(name.as_str(), page.rows.into_iter().map(|row| row.path));
+    let mut near: Vec<(String, String)> = near.into_iter().map(|path| (path.clone(), address(&path))).collect();
+    near.push((permit.name.to_string(), format!("/projects/{}/repositories", segment(permit.name.as_str()))));
+    missing(view, near)
+}
+
+fn missing(view: &View, near: Vec<(String, String)>) -> Result<HttpResponse, Failure> {
+    let pasted = percent_decode_str(view.path().trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    let page = MissingPage { s: view.shell("", view.t("error-missing-what")), pasted, near };
+    view.page_with(StatusCode::NOT_FOUND, &page)
+}
+
+/// What a path names, when it can be an image: with a tag, with a digest, or as a whole repository.
+fn pasted(path: &str) -> Option<(RepositoryName, Option<Reference>)> {
+    let text = percent_decode_str(path.strip_prefix('/')?).decode_utf8().ok()?;
+    if let Some((name, digest)) = text.split_once('@') {
+        // What clients print may have both; the digest decides.
+        let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+        return Some((name.parse().ok()?, Some(Reference::Digest(digest.parse().ok()?))));
+    }
+    if let Some((name, tag)) = text.rsplit_once(':') {
+        return Some((name.parse().ok()?, Some(Reference::Tag(tag.parse().ok()?))));
+    }
+    Some((text.parse().ok()?, None))
+}
+
+/// Those that differ least, if they are alike at all.
+fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut found: Vec<(usize, String)> = names
+        .map(|name| (distance(wanted, &name), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len().max(wanted.len()) / 3))
+        .collect();
+    found.sort();
+    found.into_iter().take(OFFERED_MAX).map(|(_, name)| name).collect()
+}
+
+/// Letters to change, add or leave out to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut before = line;
+        row[0] = line + 1;
+        for (column, candidate) in other.iter().enumerate() {
+            let change = before + usize::from(letter != *candidate);
+            before = row[column + 1];
+            row[column + 1] = change.min(before + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_paste() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (path, expected) in [
+            ("/team-a/backend/api:1.4.2".to_owned(), Some("team-a/backend/api 1.4.2".to_owned())),
+            (format!("/team-a/api@{digest}"), Some(format!("team-a/api {digest}"))),
+            (format!("/team-a/api:v1@{digest}"), Some(format!("team-a/api {digest}"))),
+            ("/team-a/api%3Av1".to_owned(), Some("team-a/api v1".to_owned())),
+            ("/team-a/api".to_owned(), Some("team-a/api ".to_owned())),
+            ("/favicon.ico".to_owned(), None),
+            ("/team-a/API:v1".to_owned(), None),
+            ("/".to_owned(), None),
+        ] {
+            let got = pasted(&path).map(|(name, reference)| {
+                format!("{name} {}", reference.map(|reference| reference.to_string()).unwrap_or_default())
+            });
+            assert_eq!(got, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_alike() {
+        assert_eq!((distance("api", "apii"), distance("", "abc"), distance("kitten", "sitting")), (1, 3, 3));
+        let names = ["1.4.1", "1.4.20", "latest", "2.0.0"].map(ToOwned::to_owned);
+        assert_eq!(nearest("1.4.2", names.into_iter()), ["1.4.1", "1.4.20", "2.0.0"][..2]);
+    }
 }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use askama::Template;
 use catalog::Repository;
 use tenancy::ListRepositories;
+use tenancy::roles::{Action, Resource};
 
 use crate::failure::Failure;
 use crate::list::List;
@@ -18,19 +19,33 @@ struct ListPage {
     l: List,
     project: String,
     user: String,
-    /// With the name inside the project.
-    repositories: Vec<(String, Repository)>,
+    may_push: bool,
+    /// With the groups before its name, which end with a slash, and the name itself.
+    repositories: Vec<(String, String, Repository)>,
 }
 
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<ListRepositories>().await?;
-    let mut l = List::of(view, &["name", "-update_time", "-pull_count", "-artifact_count"], &[]);
+    let sorts = ["name", "-push_time", "-pull_count", "-tag_count", "-artifact_count", "-size"];
+    let mut l = List::of(view, &sorts, &[]);
     let page = view.state.catalog.repositories.list(&permit, &l.query("name")).await?;
     l.total = page.total;
     let s = project_shell(view, &permit, "project-tab-repositories", view.t("repositories-title"));
     let project = permit.name.to_string();
-    let inside = |path: &str| path.split_once('/').map_or(path, |(_, name)| name).to_owned();
-    let repositories = page.rows.into_iter().map(|row| (inside(&row.path), row)).collect();
+    let inside = |path: &str| {
+        let name = path.split_once('/').map_or(path, |(_, name)| name);
+        let (groups, name) = name.rsplit_once('/').map_or(("", name), |(groups, name)| (groups, name));
+        (if groups.is_empty() { String::new() } else { format!("{groups}/") }, name.to_owned())
+    };
+    let repositories = page
+        .rows
+        .into_iter()
+        .map(|row| {
+            let (groups, name) = inside(&row.path);
+            (groups, name, row)
+        })
+        .collect();
     let user = s.user.clone().unwrap_or_default();
-    view.page(&ListPage { s, l, project, user, repositories })
+    let may_push = permit.rights().allow(Resource::Repository, Action::Push);
+    view.page(&ListPage { s, l, project, user, may_push, repositories })
 }

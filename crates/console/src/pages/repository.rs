@@ -1,48 +1,124 @@
-//! One repository: its tags.
+//! One repository: its tags, its artifacts, what happened to them, what it is.
 
-use actix_web::HttpResponse;
-use askama::Template;
-use catalog::{Repository, TagEntry};
-use tenancy::{ListTags, ReadRepository};
+pub(crate) mod about;
+pub(crate) mod artifact;
+pub(crate) mod artifacts;
+pub(crate) mod commands;
+mod contents;
+pub(crate) mod history;
+pub(crate) mod settings;
+pub(crate) mod tags;
+
+use catalog::Repository;
+use oci::RepositoryName;
+use serde_json::Value;
+use tenancy::list::{Query, Value as Term};
+use tenancy::roles::{Action, Resource};
+use tenancy::{ListRepositories, Permit};
 
 use crate::failure::Failure;
-use crate::list::List;
 use crate::shell::{Shell, Tab, segment};
 use crate::view::View;
 
-#[derive(Template)]
-#[template(path = "repository/tags.html")]
-struct TagsPage {
-    s: Shell,
-    l: List,
-    repository: Repository,
-    tags: Vec<TagEntry>,
+/// Where the pages of a repository begin.
+pub(crate) fn address(name: &str) -> String {
+    let (project, inside) = name.split_once('/').unwrap_or((name, ""));
+    format!("/projects/{}/repositories/{}", segment(project), segment(inside))
 }
 
-/// The frame of a page inside a repository. `tab` is the key of the open tab.
-pub(crate) fn repository_shell(view: &View, path: &str, tab: &'static str) -> Shell {
-    let (project, name) = path.split_once('/').unwrap_or((path, ""));
+/// The frame of a page inside a repository. `tab` is the key of the open tab; tabs that the viewer may not open are left
+/// out.
+pub(crate) fn repository_shell<A>(
+    view: &View,
+    permit: &Permit<A>,
+    name: &RepositoryName,
+    tab: &'static str,
+    title: String,
+) -> Shell {
+    let base = address(name.as_str());
+    let (project, inside) = name.as_str().split_once('/').unwrap_or((name.as_str(), ""));
     let above = format!("/projects/{}", segment(project));
-    let base = format!("{above}/repositories/{}", segment(name));
-    let tabs = [("repository-tab-tags", "")]
-        .into_iter()
-        .map(|(key, path)| Tab { key, path: format!("{base}{path}"), current: key == tab })
-        .collect();
-    view.shell("projects", path)
+    let tabs = [
+        ("repository-tab-tags", "", Resource::Tag, Action::List),
+        ("repository-tab-artifacts", "/-/artifacts", Resource::Artifact, Action::List),
+        ("repository-tab-history", "/-/history", Resource::Tag, Action::List),
+        ("repository-tab-about", "/-/about", Resource::Repository, Action::List),
+        ("repository-tab-settings", "/-/settings", Resource::Repository, Action::Delete),
+    ]
+    .into_iter()
+    .filter(|(.., resource, action)| permit.rights().allow(*resource, *action))
+    .map(|(key, path, ..)| Tab { key, path: format!("{base}{path}"), current: key == tab })
+    .collect();
+    view.shell("projects", title)
         .crumb(view.t("projects-title"), "/projects")
-        .crumb(project, above)
-        .crumb(name, base)
+        .crumb(project, above.clone())
+        .crumb(view.t("repositories-title"), format!("{above}/repositories"))
+        .crumb(inside, base)
         .tabs(tabs)
 }
 
-pub(crate) async fn tags(view: &mut View) -> Result<HttpResponse, Failure> {
-    let permit = view.permit::<ListTags>().await?;
-    let name = view.repository(&permit)?;
-    let mut l = List::of(view, &["-push_time", "natural", "-semver", "-size", "-pull_count"], &[]);
-    let page = view.state.catalog.history.repository_tags(&permit, &name, &l.query("name")).await?;
-    l.total = page.total;
-    let read = view.permit::<ReadRepository>().await?;
-    let repository = view.state.catalog.repositories.get(&read, &name).await?;
-    let s = repository_shell(view, name.as_str(), "repository-tab-tags");
-    view.page(&TagsPage { s, l, repository, tags: page.rows })
+/// The title of a page inside a repository, which names both.
+fn title(view: &View, key: &str, name: &RepositoryName) -> String {
+    format!("{} · {name}", view.t(key))
+}
+
+/// The repository as lists show it, which everybody may see who sees its tags.
+async fn listed(view: &View, name: &RepositoryName) -> Result<Repository, Failure> {
+    let permit = view.permit::<ListRepositories>().await?;
+    let terms = vec![("name".to_owned(), Term::Exact(name.to_string()))];
+    let query = Query { terms, page_size: 1, ..Query::default() };
+    let page = view.state.catalog.repositories.list(&permit, &query).await?;
+    page.rows.into_iter().next().ok_or_else(Failure::hidden)
+}
+
+/// A platform as people write it: `amd64`, `arm/v7`, `windows amd64 10.0.17763`. Linux goes without saying.
+fn platform(value: &Value) -> String {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut name = text("architecture").to_owned();
+    if !text("variant").is_empty() {
+        name = format!("{name}/{}", text("variant"));
+    }
+    if !matches!(text("os"), "linux" | "") {
+        name = format!("{} {name}", text("os"));
+    }
+    if !text("os.version").is_empty() {
+        name = format!("{name} {}", text("os.version"));
+    }
+    name.chars().take(60).collect()
+}
+
+/// The name of a kind of artifact; kinds that have none of ours keep their own.
+fn kind_name(view: &View, kind: &str) -> String {
+    match kind {
+        "IMAGE" => view.t("repository-kind-image"),
+        "CHART" => view.t("repository-kind-chart"),
+        "WASM" => view.t("repository-kind-wasm"),
+        "CNAB" => view.t("repository-kind-cnab"),
+        "CNAI" => view.t("repository-kind-model"),
+        "SBOM" => view.t("repository-kind-sbom"),
+        "UNKNOWN" | "" => view.t("repository-kind-other"),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn platforms_as_people_write_them() {
+        for (value, expected) in [
+            (json!({"os": "linux", "architecture": "amd64"}), "amd64"),
+            (json!({"os": "linux", "architecture": "arm", "variant": "v7"}), "arm/v7"),
+            (
+                json!({"os": "windows", "architecture": "amd64", "os.version": "10.0.17763"}),
+                "windows amd64 10.0.17763",
+            ),
+            (json!("x"), ""),
+        ] {
+            assert_eq!(platform(&value), expected);
+        }
+    }
 }
