@@ -22,6 +22,8 @@ pub struct TagEntry {
     pub kind: String,
     /// Bytes of the manifest and all it names.
     pub size: i64,
+    /// Bytes with those of the parts of an index, as far as they are here. What parts share counts with each.
+    pub whole_size: i64,
     /// Objects like those of an index; of an image its own, if it has one.
     pub platforms: Value,
     pub pushed_at: DateTime<Utc>,
@@ -342,7 +344,12 @@ fn changes() -> Select {
 fn entries() -> Select {
     Select::new(
         "t.name::text as name, r.path::text as repository, catalog.digest_text(m.digest) as digest, m.kind,
-         m.total_size as size, t.pushed_at, t.last_pulled_at as pulled_at, t.pull_count, t.pushed_by,
+         m.total_size as size,
+         m.total_size + coalesce(
+             (select sum(part.total_size)::bigint from catalog.manifest_children c
+              join catalog.manifests part
+                on part.repository_id = c.repository_id and part.digest = c.child_digest and part.deleted_at is null
+              where c.parent_id = m.id), 0) as whole_size, t.pushed_at, t.last_pulled_at as pulled_at, t.pull_count, t.pushed_by,
          catalog.is_immutable(r.project_id, r.path, t.name) as immutable,
          array(select o.name::text from catalog.tags o where o.manifest_id = m.id and o.id <> t.id
                order by o.natural_key limit 20) as aliases,

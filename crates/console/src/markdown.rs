@@ -7,19 +7,24 @@ use std::collections::HashSet;
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// Renders a text. Headings begin two levels deeper, because the page has its own.
+/// Renders a text. Headings begin at the third level, because the page has its own.
 pub(crate) fn render(text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    // Headings follow one another without a level left out, whatever levels were written.
+    let mut level = 2;
     let events = Parser::new_ext(text, options).filter_map(|event| match event {
         // Pictures would come from elsewhere; the text in their place stays.
         Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => None,
-        Event::Start(Tag::Heading { level, .. }) => Some(Event::Start(Tag::Heading {
-            level: lower(level),
-            id: None,
-            classes: Vec::new(),
-            attrs: Vec::new(),
-        })),
-        Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(lower(level)))),
+        Event::Start(Tag::Heading { level: written, .. }) => {
+            level = (written as usize + 2).min(level + 1).min(6);
+            Some(Event::Start(Tag::Heading {
+                level: heading(level),
+                id: None,
+                classes: Vec::new(),
+                attrs: Vec::new(),
+            }))
+        }
+        Event::End(TagEnd::Heading(_)) => Some(Event::End(TagEnd::Heading(heading(level)))),
         other => Some(other),
     });
     let mut html = String::with_capacity(text.len() * 2);
@@ -33,13 +38,8 @@ pub(crate) fn render(text: &str) -> String {
         .to_string()
 }
 
-fn lower(level: HeadingLevel) -> HeadingLevel {
-    match level {
-        HeadingLevel::H1 => HeadingLevel::H3,
-        HeadingLevel::H2 => HeadingLevel::H4,
-        HeadingLevel::H3 => HeadingLevel::H5,
-        _ => HeadingLevel::H6,
-    }
+fn heading(level: usize) -> HeadingLevel {
+    HeadingLevel::try_from(level).unwrap_or(HeadingLevel::H6)
 }
 
 #[cfg(test)]
@@ -50,7 +50,12 @@ mod tests {
     fn what_people_write_is_shown() {
         let html = render("# API\n\nSee [docs](https://example.com/a?b=1).\n\n|a|\n|-|\n|1|\n");
         assert!(html.contains("<h3>API</h3>") && html.contains("<th>a</th>"), "{html}");
-        assert!(html.contains(r#"<a href="https://example.com/a?b=1" rel="nofollow noopener noreferrer">docs</a>"#));
+        assert_eq!(render("#### a\n\n# b\n\n### c"), "<h3>a</h3>\n<h3>b</h3>\n<h4>c</h4>\n");
+        assert!(
+            html.contains(
+                r#"<a href="https://example.com/a?b=1" rel="nofollow noopener noreferrer">docs</a>"#
+            )
+        );
     }
 
     #[test]
@@ -68,7 +73,19 @@ mod tests {
             "<iframe src=https://evil.example></iframe>",
         ] {
             let html = render(text);
-            for bad in ["<script", "<img", "onerror=", "javascript:", "href=\"/", "onclick", "<form", "style=", "class=", "<h1", "<iframe"] {
+            for bad in [
+                "<script",
+                "<img",
+                "onerror=",
+                "javascript:",
+                "href=\"/",
+                "onclick",
+                "<form",
+                "style=",
+                "class=",
+                "<h1",
+                "<iframe",
+            ] {
                 assert!(!html.contains(bad) || html.contains("&lt;"), "{text}: {html}");
             }
             assert!(!html.contains("src="), "{html}");

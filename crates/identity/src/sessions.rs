@@ -175,12 +175,7 @@ impl Identity {
     }
 
     /// Ends one of the person's own sessions, or all but `keep`. Tells how many it were.
-    pub async fn sessions_end(
-        &self,
-        user: &User,
-        which: Ended,
-        origin: &Origin,
-    ) -> Result<u64, Error> {
+    pub async fn sessions_end(&self, user: &User, which: Ended, origin: &Origin) -> Result<u64, Error> {
         let (one, keep) = match which {
             Ended::One(id) => (Some(id), None),
             Ended::AllBut(id) => (None, Some(id)),

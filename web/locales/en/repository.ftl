@@ -38,7 +38,7 @@ repository-pulled = Pulled
 repository-pushed = pushed
 repository-never = never
 repository-same-as = same image as { $name }
-repository-same-as-more = same image as { $name } and { $other } more
+repository-same-as-more = same image as { $name } +{ $other }
 repository-delete-selected = Delete selected tags…
 repository-delete-selected-hint = The next page shows what that means.
 
@@ -101,7 +101,7 @@ repository-when = When
 repository-who = Who
 repository-restore-column = Restore
 repository-restore = Restore
-repository-restore-label = Point { $name } back to { $other }
+repository-restore-label = Restore { $name } to { $other }
 repository-kept-until = kept until { $name }
 repository-not-kept = no longer kept
 repository-restore-title = Restore a tag
@@ -121,6 +121,7 @@ repository-filter-digest = Filter by digest
 repository-artifacts-empty = No artifacts.
 repository-kind = Kind
 repository-kind-image = Image
+repository-kind-index = Image index
 repository-kind-chart = Helm chart
 repository-kind-wasm = WASM
 repository-kind-cnab = CNAB bundle
@@ -154,6 +155,10 @@ repository-more-parts = { $count ->
    *[other] { $count } more parts are not shown.
 }
 repository-not-stored = not stored here
+repository-parts-count = { $count ->
+    [one] { $count } part
+   *[other] { $count } parts
+}
 repository-layers = Layers
 repository-command = Command
 repository-share = Share

@@ -40,7 +40,8 @@ pub(crate) async fn find(view: &View) -> HttpResponse {
 }
 
 async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
-    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten() else {
+    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten()
+    else {
         return Ok(None);
     };
     let project = ProjectRef::from(&name.project());
@@ -57,7 +58,9 @@ async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
         let query = Query { page_size: 1, ..Query::default() };
         return match catalog.history.repository_tags(&permit, &name, &query).await {
             Ok(_) => Ok(Some(view.go(&base))),
-            Err(catalog::Error::RepositoryUnknown(_)) => near_repositories(view, &project, &name).await.map(Some),
+            Err(catalog::Error::RepositoryUnknown(_)) => {
+                near_repositories(view, &project, &name).await.map(Some)
+            }
             Err(err) => Err(err.into()),
         };
     };
@@ -101,7 +104,8 @@ async fn near_repositories(
     let query = Query { page_size: COMPARED_MAX, ..Query::default() };
     let page = view.state.catalog.repositories.list(&permit, &query).await?;
     let near = nearest(name.as_str(), page.rows.into_iter().map(|row| row.path));
-    let mut near: Vec<(String, String)> = near.into_iter().map(|path| (path.clone(), address(&path))).collect();
+    let mut near: Vec<(String, String)> =
+        near.into_iter().map(|path| (path.clone(), address(&path))).collect();
     near.push((permit.name.to_string(), format!("/projects/{}/repositories", segment(permit.name.as_str()))));
     missing(view, near)
 }

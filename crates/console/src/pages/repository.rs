@@ -9,7 +9,7 @@ pub(crate) mod history;
 pub(crate) mod settings;
 pub(crate) mod tags;
 
-use catalog::Repository;
+use catalog::{Artifact, Repository};
 use oci::RepositoryName;
 use serde_json::Value;
 use tenancy::list::{Query, Value as Term};
@@ -88,8 +88,9 @@ fn platform(value: &Value) -> String {
 }
 
 /// The name of a kind of artifact; kinds that have none of ours keep their own.
-fn kind_name(view: &View, kind: &str) -> String {
-    match kind {
+fn kind_name(view: &View, artifact: &Artifact) -> String {
+    match artifact.kind.as_str() {
+        "IMAGE" if !artifact.references.is_empty() => view.t("repository-kind-index"),
         "IMAGE" => view.t("repository-kind-image"),
         "CHART" => view.t("repository-kind-chart"),
         "WASM" => view.t("repository-kind-wasm"),

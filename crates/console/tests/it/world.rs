@@ -173,7 +173,7 @@ impl World {
     pub async fn member(&self, project: i64, user: &str, role: i16) {
         sqlx::query(
             "insert into tenancy.members (project_id, entity_type, entity_id, role)
-             select $1, 'u', id, $3 from identity.users where name = $2",
+             select $1, 'u', id, $3 from identity.users where username = $2",
         )
         .bind(project)
         .bind(user)
@@ -254,11 +254,6 @@ impl World {
     /// The one number that a statement reads.
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(self.database.owner()).await.unwrap()
-    }
-
-    /// Runs SQL, for what no page can do.
-    pub async fn execute(&self, sql: &str) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(self.database.owner()).await.unwrap();
     }
 
     /// Statements about projects and their content that were sent so far.

@@ -8,9 +8,9 @@ use tenancy::{ListRepositories, UpdateRepository};
 
 use super::{address, listed, repository_shell, title};
 use crate::failure::Failure;
+use crate::markdown;
 use crate::shell::{Shell, Told};
 use crate::view::View;
-use crate::markdown;
 
 /// As the API takes it.
 const BYTES_MAX: usize = 64 * 1024;

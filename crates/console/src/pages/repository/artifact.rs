@@ -83,6 +83,8 @@ struct ArtifactPage {
     artifact: Artifact,
     kind: String,
     digest: String,
+    /// Bytes with those of its parts.
+    whole_size: i64,
     card: Card,
     /// Pinned to the digest.
     pinned: String,
@@ -179,6 +181,7 @@ async fn page(
         .take(RELATED_MAX)
         .map(|reference| child(reference, &related))
         .partition(|child| child.attestation);
+    let parts_size: i64 = children.iter().chain(&attestations).filter_map(|child| child.size).sum();
     let inside = name.as_str().rsplit('/').next().unwrap_or_default();
     let (heading, crumb) = match &reference {
         Reference::Tag(tag) => (format!("{inside}:{tag}"), tag.to_string()),
@@ -199,7 +202,8 @@ async fn page(
     Ok(ArtifactPage {
         s,
         heading,
-        kind: kind_name(view, &artifact.kind),
+        kind: kind_name(view, &artifact),
+        whole_size: artifact.size + parts_size,
         card,
         pinned,
         tags,
@@ -241,10 +245,7 @@ async fn related(
     }
     let permit = view.permit::<ListArtifacts>().await?;
     let query = Query {
-        terms: vec![
-            ("base".to_owned(), Term::Exact("*".to_owned())),
-            ("id".to_owned(), Term::Any(ids)),
-        ],
+        terms: vec![("base".to_owned(), Term::Exact("*".to_owned())), ("id".to_owned(), Term::Any(ids))],
         page_size: RELATED_MAX as i64,
         ..Query::default()
     };

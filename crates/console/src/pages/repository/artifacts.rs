@@ -65,7 +65,7 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         .map(|artifact| {
             let all = artifact.tags.as_deref().unwrap_or_default();
             Row {
-                kind: kind_name(view, &artifact.kind),
+                kind: kind_name(view, &artifact),
                 tags: all.iter().take(TAGS_MAX).map(|tag| tag.name.clone()).collect(),
                 more_tags: all.len().saturating_sub(TAGS_MAX),
                 attached: artifact.accessories.as_ref().map_or(0, Vec::len) as i64,

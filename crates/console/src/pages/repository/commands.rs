@@ -19,8 +19,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    const ALL: [Self; 6] =
-        [Self::Docker, Self::Podman, Self::Nerdctl, Self::Skopeo, Self::Oras, Self::Helm];
+    const ALL: [Self; 6] = [Self::Docker, Self::Podman, Self::Nerdctl, Self::Skopeo, Self::Oras, Self::Helm];
 
     pub fn name(self) -> &'static str {
         match self {

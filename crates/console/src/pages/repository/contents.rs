@@ -91,7 +91,8 @@ pub(super) fn read(manifest: &[u8], config: Option<&[u8]>) -> Contents {
     let total = descriptors.iter().map(|one| number(one, "size")).fold(0, i64::saturating_add);
     let more = layers.len().saturating_sub(SHOWN_MAX);
     layers.truncate(SHOWN_MAX);
-    let raw = (manifest.len() <= RAW_BYTES_MAX).then(|| serde_json::to_string_pretty(&document).ok()).flatten();
+    let raw =
+        (manifest.len() <= RAW_BYTES_MAX).then(|| serde_json::to_string_pretty(&document).ok()).flatten();
     let runtime = config.as_ref().and_then(|config| config.get("config")).map(runtime);
     Contents { layers, more, total, runtime, raw }
 }
@@ -138,7 +139,12 @@ fn runtime(config: &Value) -> Runtime {
         healthcheck: words(config.pointer("/Healthcheck/Test")),
         ports: names("ExposedPorts"),
         volumes: names("Volumes"),
-        variables: array(config, "Env").iter().take(SHOWN_MAX).filter_map(Value::as_str).map(variable).collect(),
+        variables: array(config, "Env")
+            .iter()
+            .take(SHOWN_MAX)
+            .filter_map(Value::as_str)
+            .map(variable)
+            .collect(),
         labels: labels
             .into_iter()
             .flatten()
@@ -151,9 +157,19 @@ fn runtime(config: &Value) -> Runtime {
 fn variable(line: &str) -> Variable {
     let (name, value) = line.split_once('=').unwrap_or((line, ""));
     let upper = name.to_ascii_uppercase();
-    let secret = ["TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "APIKEY", "API_KEY", "PRIVATE_KEY", "ACCESS_KEY"]
-        .iter()
-        .any(|word| upper.contains(word));
+    let secret = [
+        "TOKEN",
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "CREDENTIAL",
+        "APIKEY",
+        "API_KEY",
+        "PRIVATE_KEY",
+        "ACCESS_KEY",
+    ]
+    .iter()
+    .any(|word| upper.contains(word));
     Variable { name: cut(name), value: cut(value), secret: secret && !value.is_empty() }
 }
 
@@ -234,7 +250,10 @@ mod tests {
             (&b""[..], None),
             (b"[]", Some(&b"[]"[..])),
             (b"{\"layers\":{}}", Some(b"{\"config\":null,\"history\":3}")),
-            (b"{\"layers\":[1,{\"size\":-4}]}", Some(b"{\"config\":{\"Env\":[1],\"Labels\":[],\"Cmd\":\"x\"}}")),
+            (
+                b"{\"layers\":[1,{\"size\":-4}]}",
+                Some(b"{\"config\":{\"Env\":[1],\"Labels\":[],\"Cmd\":\"x\"}}"),
+            ),
             (b"{\"layers\":[{\"size\":9223372036854775807},{\"size\":9223372036854775807}]}", None),
         ] {
             let contents = read(manifest, config);

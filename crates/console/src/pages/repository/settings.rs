@@ -91,10 +91,7 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
         }
         Err(catalog::Error::TagImmutable { tag, .. }) => {
             let problem = view.language.text("repository-delete-immutable", &[("name", tag.into())]);
-            view.page_with(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &DeletePage { problem: Some(problem), ..shown },
-            )
+            view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &DeletePage { problem: Some(problem), ..shown })
         }
         Err(err) => {
             let failure = Failure::from(err);

@@ -118,7 +118,8 @@ fn is_version(tag: &str) -> bool {
 
 /// The first line of a description, as text.
 fn summary(description: &str) -> String {
-    let line = description.lines().map(|line| line.trim_start_matches('#').trim()).find(|line| !line.is_empty());
+    let line =
+        description.lines().map(|line| line.trim_start_matches('#').trim()).find(|line| !line.is_empty());
     let line = line.unwrap_or_default();
     let mut text: String = line.chars().take(160).collect();
     if text.len() < line.len() {
@@ -185,7 +186,7 @@ async fn delete_page(
             let left: Vec<String> =
                 tag.aliases.iter().filter(|alias| !names.contains(*alias)).cloned().collect();
             if left.is_empty() {
-                untagged.insert(tag.digest.clone(), tag.size);
+                untagged.insert(tag.digest.clone(), tag.whole_size);
             }
             Doomed { tag, left }
         })
@@ -250,7 +251,8 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
         return view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }
     if !immutable.is_empty() && deleted.is_empty() {
-        let problem = view.language.text("repository-tags-immutable", &[("name", immutable.join(", ").into())]);
+        let problem =
+            view.language.text("repository-tags-immutable", &[("name", immutable.join(", ").into())]);
         let names = items.iter().map(|(tag, _)| tag.to_string()).collect();
         let page = delete_page(view, &permit, names, Some(problem)).await?;
         return view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
@@ -267,12 +269,7 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
 }
 
 /// The message with the way back, for those who may take it and as far as it fits.
-pub(super) fn undoable<A>(
-    told: Told,
-    permit: &Permit<A>,
-    base: &str,
-    fields: Vec<(String, String)>,
-) -> Told {
+pub(super) fn undoable<A>(told: Told, permit: &Permit<A>, base: &str, fields: Vec<(String, String)>) -> Told {
     if fields.is_empty() || !permit.rights().allow(Resource::Tag, Action::Create) {
         return told;
     }
@@ -299,7 +296,9 @@ mod tests {
 
     #[test]
     fn versions_look_like_versions() {
-        for (tag, version) in [("1.4.2", true), ("v2.0", true), ("latest", false), ("20261121", false), ("v1", false)] {
+        for (tag, version) in
+            [("1.4.2", true), ("v2.0", true), ("latest", false), ("20261121", false), ("v1", false)]
+        {
             assert_eq!(is_version(tag), version, "{tag}");
         }
     }
