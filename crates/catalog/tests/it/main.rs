@@ -8,6 +8,7 @@ mod accounting;
 mod bucket;
 mod listed;
 mod manifests;
+mod pages;
 mod pull_trail;
 #[path = "../../../blobstore/tests/support/mod.rs"]
 mod s3;

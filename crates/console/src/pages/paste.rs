@@ -7,7 +7,7 @@ use oci::{Reference, RepositoryName};
 use percent_encoding::percent_decode_str;
 use tenancy::list::Query;
 use tenancy::roles::{Action, Resource};
-use tenancy::{ListRepositories, ListTags, ProjectRef};
+use tenancy::{ListRepositories, ListTags, Permit, ProjectRef};
 
 use crate::failure::Failure;
 use crate::pages::repository::address;
@@ -39,53 +39,68 @@ pub(crate) async fn find(view: &View) -> HttpResponse {
     }
 }
 
-async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
-    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten()
-    else {
-        return Ok(None);
-    };
+/// Where the image is that a text names, when it is there and the viewer may see it. The text may begin with the host.
+pub(crate) async fn place(view: &View, text: &str) -> Result<Option<String>, Failure> {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.strip_prefix(&format!("{}/", view.host())).unwrap_or(text);
+    let Some((name, Some(reference))) = pasted(&format!("/{text}")) else { return Ok(None) };
+    let Some(permit) = visible(view, &name).await? else { return Ok(None) };
+    found(view, &permit, &name, &reference).await
+}
+
+/// The proof that the viewer may see the tags and artifacts of the project. Not a decision: a text that nobody meant as
+/// an image is no refusal for the trail.
+async fn visible(view: &View, name: &RepositoryName) -> Result<Option<Permit<ListTags>>, Failure> {
     let project = ProjectRef::from(&name.project());
-    // Not a decision: a path that nobody meant as an image is no refusal for the trail.
     let rights = view.state.tenancy.project_rights(&view.caller, &project).await?;
     let may = |resource, action| rights.as_ref().is_some_and(|rights| rights.allow(resource, action));
     if !may(Resource::Artifact, Action::Read) || !may(Resource::Tag, Action::List) {
         return Ok(None);
     }
-    let permit = view.state.tenancy.permit::<ListTags>(&view.caller, &project).await?;
+    Ok(Some(view.state.tenancy.permit::<ListTags>(&view.caller, &project).await?))
+}
+
+async fn found(
+    view: &View,
+    permit: &Permit<ListTags>,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Result<Option<String>, Failure> {
     let base = address(name.as_str());
-    let catalog = &view.state.catalog;
-    let Some(reference) = reference else {
-        let query = Query { page_size: 1, ..Query::default() };
-        return match catalog.history.repository_tags(&permit, &name, &query).await {
-            Ok(_) => Ok(Some(view.go(&base))),
-            Err(catalog::Error::RepositoryUnknown(_)) => {
-                near_repositories(view, &project, &name).await.map(Some)
-            }
-            Err(err) => Err(err.into()),
-        };
+    match view.state.catalog.artifacts.digest_of(permit.project.0, name, reference).await {
+        Ok(_) => Ok(Some(match reference {
+            Reference::Tag(tag) => format!("{base}/-/tags/{}", segment(tag.as_str())),
+            Reference::Digest(digest) => format!("{base}/-/artifacts/{digest}"),
+        })),
+        Err(catalog::Error::ManifestUnknown(_)) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
+}
+
+async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
+    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten() else {
+        return Ok(None);
     };
-    match catalog.artifacts.digest_of(permit.project.0, &name, &reference).await {
-        Ok(_) => {
-            let path = match &reference {
-                Reference::Tag(tag) => format!("{base}/-/tags/{}", segment(tag.as_str())),
-                Reference::Digest(digest) => format!("{base}/-/artifacts/{digest}"),
-            };
-            return Ok(Some(view.go(&path)));
-        }
-        Err(catalog::Error::ManifestUnknown(_)) => {}
-        Err(err) => return Err(err.into()),
+    let Some(permit) = visible(view, &name).await? else { return Ok(None) };
+    let project = ProjectRef::from(permit.project);
+    if let Some(reference) = &reference
+        && let Some(path) = found(view, &permit, &name, reference).await?
+    {
+        return Ok(Some(view.go(&path)));
     }
     let query = Query { page_size: COMPARED_MAX, ..Query::default() };
-    let tags = match catalog.history.repository_tags(&permit, &name, &query).await {
+    let tags = match view.state.catalog.history.repository_tags(&permit, &name, &query).await {
         Ok(page) => page.rows,
         Err(catalog::Error::RepositoryUnknown(_)) => {
             return near_repositories(view, &project, &name).await.map(Some);
         }
         Err(err) => return Err(err.into()),
     };
+    let base = address(name.as_str());
     let near = match &reference {
-        Reference::Tag(wanted) => nearest(wanted.as_str(), tags.into_iter().map(|tag| tag.name)),
-        Reference::Digest(_) => Vec::new(),
+        None => return Ok(Some(view.go(&base))),
+        Some(Reference::Tag(wanted)) => nearest(wanted.as_str(), tags.into_iter().map(|tag| tag.name)),
+        Some(Reference::Digest(_)) => Vec::new(),
     };
     let mut near: Vec<(String, String)> = near
         .into_iter()

@@ -6,6 +6,7 @@ use catalog::Repository;
 use tenancy::Project;
 
 use crate::failure::Failure;
+use crate::pages::paste;
 use crate::shell::Shell;
 use crate::view::View;
 
@@ -17,6 +18,8 @@ const BYTES_MAX: usize = 255;
 struct SearchPage {
     s: Shell,
     q: String,
+    /// Where the image is that was looked for by its whole name.
+    image: Option<String>,
     projects: Vec<Project>,
     repositories: Vec<(String, String, Repository)>,
 }
@@ -24,6 +27,7 @@ struct SearchPage {
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let q = view.query("q").unwrap_or_default();
     let (mut projects, mut repositories) = (Vec::new(), Vec::new());
+    let image = paste::place(view, q.trim()).await?;
     if !q.is_empty() && q.len() <= BYTES_MAX {
         projects = view.state.tenancy.project_search(&view.caller, &q).await?;
         let visible = view.state.tenancy.visible(&view.caller.principal).await?;
@@ -38,5 +42,5 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
             (project.to_owned(), name.to_owned(), repository)
         })
         .collect();
-    view.page(&SearchPage { s, q, projects, repositories })
+    view.page(&SearchPage { s, q, image, projects, repositories })
 }

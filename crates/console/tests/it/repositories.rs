@@ -311,6 +311,9 @@ async fn what_is_pulled_can_be_pasted() {
             assert!(page.status == 404 && !page.has("Did you mean"), "{path}");
         }
     }
+    let search = format!("/search?q={HOST}/shop/back/api:v1");
+    assert!(world.get(&ana, &search).await.has(&format!("href=\"{BASE}/-/tags/v1\"")));
+    assert!(!world.get(&ben, &search).await.has("/-/tags/"));
     for (path, near) in [
         ("/shop/back/api:v3", "shop/back/api:v1"),
         ("/shop/back/apii:v1", "shop/back/api"),
