@@ -144,6 +144,7 @@ repository-remove-tag = Remove tag { $name }
 repository-tag-invalid = A tag has at most 128 letters, digits and . _ -, and begins with a letter, a digit or _.
 repository-tag-taken = Tag { $name } exists already.
 told-tag-added = Tag { $name } was added.
+told-tag-warned = The tag was added. A naming rule warns: { $name }
 repository-use = Use this exact image
 repository-attestations = { $count ->
     [one] { $count } attestation
@@ -213,6 +214,7 @@ repository-attached-goes = { $count ->
     [one] { $count } attached artifact goes with it.
    *[other] { $count } attached artifacts go with it.
 }
+repository-parts-stay = Its parts stay, and can be pulled by their digests.
 told-artifact-deleted = Artifact { $name } was deleted.
 
 repository-about-empty = Nobody has written yet what this repository is for.

@@ -128,6 +128,7 @@ repository-remove-tag = 移除 Tag { $name }
 repository-tag-invalid = Tag 最多 128 个字符，可用字母、数字和 . _ -，并以字母、数字或 _ 开头。
 repository-tag-taken = Tag { $name } 已存在。
 told-tag-added = 已添加 Tag { $name }。
+told-tag-warned = 已添加 Tag。命名规则提示：{ $name }
 repository-use = 固定使用此镜像
 repository-attestations = { $count } 份证明
 repository-attestations-title = 证明
@@ -179,6 +180,7 @@ repository-delete-in-index = 它是索引 { $name } 的一部分，请先删除�
 repository-tags-go = 以下 Tag 会一并删除：
 repository-no-tags-go = 没有 Tag 指向它。
 repository-attached-goes = { $count } 个附加制品会一并删除。
+repository-parts-stay = 它的各个部分会保留，仍可按摘要拉取。
 told-artifact-deleted = 已删除制品 { $name }。
 
 repository-about-empty = 还没有人为此仓库写介绍。

@@ -78,7 +78,8 @@ async fn found(
 }
 
 async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
-    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten() else {
+    let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten()
+    else {
         return Ok(None);
     };
     let Some(permit) = visible(view, &name).await? else { return Ok(None) };

@@ -82,7 +82,9 @@ fn platform(value: &Value) -> String {
         name = format!("{} {name}", text("os"));
     }
     if !text("os.version").is_empty() {
-        name = format!("{name} {}", text("os.version"));
+        // The fourth number tells builds apart, which nobody chooses by.
+        let version: Vec<&str> = text("os.version").split('.').take(3).collect();
+        name = format!("{name} {}", version.join("."));
     }
     name.chars().take(60).collect()
 }
@@ -114,7 +116,7 @@ mod tests {
             (json!({"os": "linux", "architecture": "amd64"}), "amd64"),
             (json!({"os": "linux", "architecture": "arm", "variant": "v7"}), "arm/v7"),
             (
-                json!({"os": "windows", "architecture": "amd64", "os.version": "10.0.17763"}),
+                json!({"os": "windows", "architecture": "amd64", "os.version": "10.0.17763.1999"}),
                 "windows amd64 10.0.17763",
             ),
             (json!("x"), ""),

@@ -427,9 +427,14 @@ pub(crate) async fn add_tag(view: &mut View) -> Result<HttpResponse, Failure> {
                 view.state.catalog.tags.create(&permit, &name, &digest, &tag).await
             };
             match made.await {
-                Ok(_) => {
+                Ok(warnings) => {
                     let path = format!("{}/-/tags/{}", address(name.as_str()), segment(tag.as_str()));
-                    return Ok(view.done(&path, Told::new("told-tag-added", tag.to_string())));
+                    let told = if warnings.is_empty() {
+                        Told::new("told-tag-added", tag.to_string())
+                    } else {
+                        Told::new("told-tag-warned", warnings.join(" "))
+                    };
+                    return Ok(view.done(&path, told));
                 }
                 Err(catalog::Error::Conflict(_)) => {
                     view.language.text("repository-tag-taken", &[("name", tag.as_str().into())])
