@@ -1,0 +1,7 @@
+//! The console as browsers use it: through its routes, on a real database and a store in memory.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+extern crate hythe_console as console;
+
+mod repositories;
+mod world;
