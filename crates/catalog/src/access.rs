@@ -1,13 +1,13 @@
 //! Proofs of permission for the data plane.
 //!
-//! A proof exists only where a verified grant names exactly this repository, so a check cannot be forgotten:
-//! the argument would be missing. Proofs carry the project's immutable id; a project created anew under the
+//! A proof exists only where a verified grant names exactly this repository, or where the decision about its project
+//! was made, so a check cannot be forgotten: the argument would be missing. Proofs carry the project's immutable id; a project created anew under the
 //! same name is a different place.
 
 use identity::Caller;
 use identity::tokens::Access;
 use oci::{Action, RepositoryName};
-use tenancy::ProjectId;
+use tenancy::{Permit, ProjectId, PullRepository};
 
 /// Where: the project's id from the grant, the repository's name from the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,16 @@ proof!(
     Delete,
     Action::Delete
 );
+
+impl Pull {
+    /// The proof of somebody who may pull from the project, for what the console shows of a repository.
+    pub fn from_permit(permit: &Permit<PullRepository>, repository: &RepositoryName) -> Self {
+        Self {
+            place: Place { project: permit.project, repository: repository.clone() },
+            caller: permit.caller.clone(),
+        }
+    }
+}
 
 fn allowed(access: &[Access], repository: &RepositoryName, action: Action) -> Option<ProjectId> {
     access

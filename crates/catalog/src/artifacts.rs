@@ -375,6 +375,29 @@ impl Artifacts {
         Ok(Page { rows, total: page.total })
     }
 
+    /// The indexes of the repository that hold the artifact, twenty at most. As long as there is one, the artifact cannot
+    /// be deleted.
+    pub async fn indexes_of(
+        &self,
+        permit: &Permit<ReadArtifact>,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Vec<Digest>, Error> {
+        let digests = sqlx::query_scalar!(
+            "select distinct p.digest from catalog.repositories r
+             join catalog.manifest_children c on c.repository_id = r.id and c.child_digest = $3
+             join catalog.manifests p on p.id = c.parent_id and p.deleted_at is null
+             where r.project_id = $1 and r.path = $2 and r.deleted_at is null
+             order by p.digest limit 20",
+            permit.project.0,
+            repository.as_str(),
+            digest.to_bytes()
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        digests.iter().map(|digest| stored_digest(digest)).collect()
+    }
+
     /// Deletes the artifact with all its tags, and what is attached to it. Refused while an index of the repository holds
     /// it.
     pub async fn delete(

@@ -37,6 +37,7 @@ pub struct TagEntry {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct TagChange {
     pub id: i64,
+    pub tag: String,
     /// `create`, `move`, `delete` or `restore`.
     pub action: String,
     pub from_digest: Option<String>,
@@ -69,6 +70,7 @@ const ENTRIES: Columns = Columns::new(
 const CHANGES: Columns = Columns::new(
     &[
         list::integer("id", "h.id").sortable(),
+        list::text("tag", "h.tag").sortable(),
         list::text("action", "h.action").sortable(),
         list::text("actor", "h.actor_name").sortable(),
         list::time("time", "h.at").sortable(),
@@ -128,19 +130,27 @@ impl TagHistory {
         query: &Query,
     ) -> Result<Page<TagChange>, Error> {
         let id = self.repository(permit.project.0, repository).await?.id;
-        let select = Select::new(
-            "h.id, h.action, catalog.digest_text(h.from_digest) as from_digest,
-             catalog.digest_text(h.to_digest) as to_digest, h.actor_name as actor, h.client, h.at,
-             case when h.action in ('move', 'delete', 'restore') then (
-                 select h.at + catalog.restore_window() from catalog.manifests m
-                 where m.repository_id = h.repository_id and m.digest = h.from_digest
-                   and h.at > now() - catalog.restore_window()
-                   and (m.deleted_at is null or m.deleted_at > now() - catalog.restore_window())) end as restorable_until",
-            "catalog.tag_history h",
-        )
-        .and("h.repository_id = ", id)
-        .and("h.tag = ", tag.as_str());
+        let select = changes().and("h.repository_id = ", id).and("h.tag = ", tag.as_str());
         Ok(list::page(self.database.pool(), select, &CHANGES, query).await?)
+    }
+
+    /// What happened to all tags of the repository, newest first.
+    pub async fn repository_changes(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        query: &Query,
+    ) -> Result<Page<TagChange>, Error> {
+        let id = self.repository(permit.project.0, repository).await?.id;
+        let select = changes().and("h.repository_id = ", id);
+        Ok(list::page(self.database.pool(), select, &CHANGES, query).await?)
+    }
+
+    /// Until when what is deleted now can be brought back.
+    pub async fn restorable_until(&self) -> Result<DateTime<Utc>, Error> {
+        Ok(sqlx::query_scalar!(r#"select now() + catalog.restore_window() as "until!""#)
+            .fetch_one(self.database.pool())
+            .await?)
     }
 
     /// Points the tag at an artifact of the repository again, and brings the artifact back when it was deleted. Its
@@ -314,6 +324,19 @@ async fn revive(tx: &mut Tx, manifest: i64) -> Result<Vec<Attached>, Error> {
     .execute(&mut **tx)
     .await?;
     Ok(attached)
+}
+
+fn changes() -> Select {
+    Select::new(
+        "h.id, h.tag::text as tag, h.action, catalog.digest_text(h.from_digest) as from_digest,
+         catalog.digest_text(h.to_digest) as to_digest, h.actor_name as actor, h.client, h.at,
+         case when h.action in ('move', 'delete', 'restore') then (
+             select h.at + catalog.restore_window() from catalog.manifests m
+             where m.repository_id = h.repository_id and m.digest = h.from_digest
+               and h.at > now() - catalog.restore_window()
+               and (m.deleted_at is null or m.deleted_at > now() - catalog.restore_window())) end as restorable_until",
+        "catalog.tag_history h",
+    )
 }
 
 fn entries() -> Select {

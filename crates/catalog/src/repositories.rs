@@ -23,9 +23,14 @@ pub struct Repository {
     pub description: String,
     /// Artifacts in the list of artifacts: no accessories, no untagged parts of an index.
     pub artifact_count: i64,
+    pub tag_count: i64,
+    /// Bytes of the blobs it holds, each once.
+    pub size: i64,
     pub pull_count: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// When something was pushed last.
+    pub published_at: DateTime<Utc>,
 }
 
 /// What a list of repositories may be filtered and sorted by.
@@ -40,6 +45,9 @@ const COLUMNS: Columns = Columns::new(
         list::time("creation_time", "r.created_at").sortable(),
         list::time("update_time", "r.updated_at").sortable(),
         list::integer("artifact_count", "r.artifact_count").sort_only(),
+        list::integer("tag_count", "r.tag_count").sort_only(),
+        list::integer("size", "r.size_bytes").sort_only(),
+        list::time("push_time", "r.last_published_at").sort_only(),
     ],
     "r.created_at desc",
     "r.id desc",
@@ -47,7 +55,7 @@ const COLUMNS: Columns = Columns::new(
 
 const ROW: &str =
     "r.id, r.project_id, r.path::text as path, r.description, r.pull_count, r.created_at, r.updated_at,
-    r.artifact_count";
+    r.artifact_count, r.tag_count, r.size_bytes as size, r.last_published_at as published_at";
 
 /// Repositories. Clone freely.
 #[derive(Clone)]
