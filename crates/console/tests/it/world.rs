@@ -101,6 +101,7 @@ impl World {
                 uploads_per_account_max: 20,
                 uploads_per_project_max: 30,
                 pull_flush_seconds: 1,
+                audit_pulls: true,
             },
         );
         let config = Config { external_url: None, first_password: Arc::new(|| false) };
