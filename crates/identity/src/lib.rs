@@ -18,6 +18,7 @@ mod feed;
 mod groups;
 pub mod keys;
 pub mod passwords;
+mod preferences;
 mod principal;
 mod read_tokens;
 mod refresh;
@@ -50,6 +51,7 @@ pub use error::Error;
 pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
+pub use preferences::Preferences;
 /// Holds passwords on their way in.
 pub use sealed::Secret;
 pub use sessions::{Ended, NewSession, Session, SignedIn};
