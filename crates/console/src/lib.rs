@@ -28,6 +28,7 @@ use catalog::Catalog;
 use identity::Identity;
 use tenancy::Tenancy;
 
+pub use pages::docs::api::Api;
 pub use platform::{Platform, Room};
 pub use routes::{ROUTES, Route};
 

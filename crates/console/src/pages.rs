@@ -4,6 +4,7 @@
 pub(crate) mod about;
 pub(crate) mod admin;
 pub(crate) mod appearance;
+pub(crate) mod docs;
 pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod jobs;

@@ -1,10 +1,12 @@
 //! What is below the domains and only the composition root can reach: the place of the blobs, the jobs, the description
 //! of the API, which another service makes.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use queue::History;
+
+use crate::pages::docs::api::Api;
 
 /// Room in one place where blobs are kept, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +35,8 @@ pub struct Platform {
     pub storage_probe: Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
     /// Asks for the room in each place where blobs are kept; none where that is not known. Blocks for a short time.
     pub storage_room: Arc<dyn Fn() -> Vec<Room> + Send + Sync>,
-    /// Makes the description of the REST API, an OpenAPI document. Asked once.
-    pub api: Arc<dyn Fn() -> String + Send + Sync>,
-    /// What the pages about the API were made of.
-    pub api_read: Arc<OnceLock<serde_json::Value>>,
+    /// The description of the REST API.
+    pub api: Api,
 }
 
 impl Platform {

@@ -58,6 +58,10 @@ routes! {
     "console_appearance_do" "POST" "/-/appearance" Anyone pages::appearance::choose;
     "console_about" "GET" "/about" Anyone pages::about::show;
     "console_search" "GET" "/search" Anyone pages::search::show;
+    "console_docs" "GET" "/docs" Anyone pages::docs::list;
+    "console_docs_api" "GET" "/docs/api-reference" Anyone pages::docs::api::list;
+    "console_docs_operation" "GET" "/docs/api-reference/{operation}" Anyone pages::docs::api::show;
+    "console_document" "GET" "/docs/{document}" Anyone pages::docs::show;
     // Me
     "console_me" "GET" "/me" SignedIn pages::me::profile::show;
     "console_me_do" "POST" "/me" SignedIn pages::me::profile::change;
