@@ -59,8 +59,8 @@ routes! {
     "console_about" "GET" "/about" Anyone pages::about::show;
     "console_search" "GET" "/search" Anyone pages::search::show;
     "console_docs" "GET" "/docs" Anyone pages::docs::list;
-    "console_docs_api" "GET" "/docs/api-reference" Anyone pages::docs::api::list;
-    "console_docs_operation" "GET" "/docs/api-reference/{operation}" Anyone pages::docs::api::show;
+    "console_docs_api" "GET" "/docs/api" Anyone pages::docs::api::list;
+    "console_docs_operation" "GET" "/docs/api/{operation}" Anyone pages::docs::api::show;
     "console_document" "GET" "/docs/{document}" Anyone pages::docs::show;
     // Me
     "console_me" "GET" "/me" SignedIn pages::me::profile::show;

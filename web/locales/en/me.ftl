@@ -144,3 +144,12 @@ docs-api-meaning = Meaning
 docs-api-required = required
 docs-api-body = Body
 docs-api-answers = Answers
+
+home-attention = Needs attention
+home-full = { $name } % full
+home-token-ends = access token ends { $name }
+home-token-ended = access token ended { $name }
+home-public = Public projects
+home-nothing-public = Nothing is public here. Sign in to see your projects.
+home-pushes = Recent pushes
+about-licence = Free software under the Apache License 2.0.

@@ -141,3 +141,12 @@ docs-api-meaning = 含义
 docs-api-required = 必填
 docs-api-body = 请求体
 docs-api-answers = 响应
+
+home-attention = 需要关注
+home-full = 已用 { $name } %
+home-token-ends = 访问令牌将于 { $name } 到期
+home-token-ended = 访问令牌已于 { $name } 到期
+home-public = 公开项目
+home-nothing-public = 这里没有公开的内容。登录后可查看你的项目。
+home-pushes = 最近的推送
+about-licence = 采用 Apache License 2.0 的自由软件。

@@ -38,6 +38,7 @@ fn target(link: &str) -> Option<String> {
     let (path, anchor) = link.split_once('#').map_or((link, ""), |(path, anchor)| (path, anchor));
     let name = path.trim_start_matches("docs/").strip_suffix(".md")?.to_lowercase();
     let hash = if anchor.is_empty() { "" } else { "#" };
+    let name = if name == "api" { "rest-api".to_owned() } else { name };
     SOURCES.iter().any(|(known, _)| *known == name).then(|| format!("/docs/{name}{hash}{anchor}"))
 }
 
@@ -180,8 +181,8 @@ mod tests {
     #[test]
     fn links_lead_to_documents_or_elsewhere_or_nowhere() {
         for (link, expected) in [
-            ("API.md", Some("/docs/api")),
-            ("API.md#errors", Some("/docs/api#errors")),
+            ("API.md", Some("/docs/rest-api")),
+            ("API.md#errors", Some("/docs/rest-api#errors")),
             ("docs/CLI.md", Some("/docs/cli")),
             ("https://example.com/a", Some("https://example.com/a")),
             ("#here", Some("#here")),

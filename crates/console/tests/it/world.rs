@@ -7,7 +7,7 @@ use actix_web::{App, test};
 use blobstore::BlobStore;
 use bytes::Bytes;
 use catalog::{Body, Catalog, Push, PushTarget};
-use console::{Config, Console};
+use console::{Api, Config, Console, Platform, Room};
 use database::Clock;
 use database::testing::TestDatabase;
 use futures_util::stream;
@@ -23,6 +23,10 @@ pub const PASSWORD: &str = "Correct-horse-1";
 
 /// The host of every request.
 pub const HOST: &str = "hythe.example:8080";
+
+/// A description of an API.
+const API: &str = r#"{"paths": {"/api/v2.0/things": {"get": {"operationId": "listThings", "summary": "List things",
+    "tags": ["thing"], "responses": {"200": {"description": "A page of things"}}}}}}"#;
 
 pub struct World {
     pub database: TestDatabase,
@@ -105,7 +109,14 @@ impl World {
             },
         );
         let config = Config { external_url: None, first_password: Arc::new(|| false) };
-        let service = Console::new(identity.clone(), tenancy.clone(), catalog.clone(), config);
+        let platform = Platform {
+            jobs: queue::History::new(database.clone()),
+            storage_name: "memory".to_owned(),
+            storage_room: Arc::new(|| vec![Room { total: 10_737_418_240, free: 3_221_225_472 }]),
+            storage_probe: Arc::new(|| Box::pin(async { true })),
+            api: Api::new(|| API.to_owned()),
+        };
+        let service = Console::new(identity.clone(), tenancy.clone(), catalog.clone(), config).on(platform);
         Self { database, identity, tenancy, catalog, admin, service }
     }
 

@@ -219,7 +219,7 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let s = view
         .shell("docs", operation.summary.clone())
         .crumb(view.t("docs-title"), "/docs")
-        .crumb(view.t("docs-api-title"), "/docs/api-reference");
+        .crumb(view.t("docs-api-title"), "/docs/api");
     view.page(&OperationPage { s, operation, curl })
 }
 
