@@ -39,7 +39,8 @@ fn documents(directory: &Path) -> io::Result<String> {
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_lowercase();
         // `/docs/api` is the reference of every operation; this page tells what they have in common.
         let stem = if stem == "api" { "rest-api".to_owned() } else { stem };
-        writeln!(table, "    ({stem:?}, include_str!({:?})),", file.canonicalize()?).map_err(io::Error::other)?;
+        writeln!(table, "    ({stem:?}, include_str!({:?})),", file.canonicalize()?)
+            .map_err(io::Error::other)?;
     }
     table.push(']');
     Ok(table)

@@ -112,8 +112,7 @@ fn day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 impl BannerForm {
     /// A text that is not in the form is the message itself.
     pub fn parse(text: &str) -> Self {
-        serde_json::from_str(text)
-            .unwrap_or_else(|_| Self { message: text.to_owned(), ..Self::default() })
+        serde_json::from_str(text).unwrap_or_else(|_| Self { message: text.to_owned(), ..Self::default() })
     }
 }
 
@@ -333,13 +332,20 @@ mod tests {
             ("", None),
             ("Down at noon", Some(("Down at noon", "info"))),
             (r#"{"message":"Down","type":"warning","closable":true}"#, Some(("Down", "warn"))),
-            (r#"{"message":"Down","type":"danger","from":"2027-01-15","to":"2027-01-15"}"#, Some(("Down", "bad"))),
+            (
+                r#"{"message":"Down","type":"danger","from":"2027-01-15","to":"2027-01-15"}"#,
+                Some(("Down", "bad")),
+            ),
             (r#"{"message":"Down","fromDate":"2027-01-16T00:00:00.000Z"}"#, None),
             (r#"{"message":"Down","toDate":"2027-01-14T00:00:00.000Z","fromDate":null}"#, None),
             (r#"{"message":"  "}"#, None),
         ] {
             let banner = Banner::parse(text, now);
-            assert_eq!(banner.as_ref().map(|banner| (banner.message.as_str(), banner.class)), expected, "{text}");
+            assert_eq!(
+                banner.as_ref().map(|banner| (banner.message.as_str(), banner.class)),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -49,9 +49,9 @@ pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
 pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
+pub use preferences::Preferences;
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
-pub use preferences::Preferences;
 /// Holds passwords on their way in.
 pub use sealed::Secret;
 pub use sessions::{Ended, NewSession, Session, SignedIn};

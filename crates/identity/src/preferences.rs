@@ -3,9 +3,9 @@
 //! What the texts mean is the console's business. They come with every session, so reading them costs nothing; and they
 //! are no acts, so the trail does not know of them.
 
+use crate::Identity;
 use crate::error::Error;
 use crate::principal::User;
-use crate::Identity;
 
 /// Letters of one choice at most.
 const LETTERS_MAX: usize = 16;

@@ -188,12 +188,7 @@ impl Identity {
     }
 
     /// Ends one of the person's own sessions, or all but `keep`. Tells how many it were.
-    pub async fn sessions_end(
-        &self,
-        user: &User,
-        which: Ended,
-        origin: &Origin,
-    ) -> Result<u64, Error> {
+    pub async fn sessions_end(&self, user: &User, which: Ended, origin: &Origin) -> Result<u64, Error> {
         let (one, keep) = match which {
             Ended::One(id) => (Some(id), None),
             Ended::AllBut(id) => (None, Some(id)),
@@ -229,9 +224,8 @@ impl Identity {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or_else(|| Error::UserUnknown(id.to_string()))?;
-        let ended = sqlx::query!("delete from identity.sessions where user_id = $1", id.0)
-            .execute(&mut *tx)
-            .await?;
+        let ended =
+            sqlx::query!("delete from identity.sessions where user_id = $1", id.0).execute(&mut *tx).await?;
         if ended.rows_affected() > 0 {
             let entry = audit::Entry {
                 actor: caller.actor(),

@@ -84,7 +84,9 @@ impl Document {
                         attrs: attrs.clone(),
                     }));
                 }
-                Event::End(TagEnd::Heading(level)) => shown.push(Event::End(TagEnd::Heading(lowered(*level)))),
+                Event::End(TagEnd::Heading(level)) => {
+                    shown.push(Event::End(TagEnd::Heading(lowered(*level))))
+                }
                 Event::Start(Tag::Paragraph) if summary.is_empty() => {
                     summary = words(&events[position..until(position, TagEnd::Paragraph)]);
                     shown.push(event.clone());
@@ -174,7 +176,11 @@ mod tests {
         assert!(DOCUMENTS.len() > 5);
         for document in DOCUMENTS.iter() {
             assert!(!document.title.is_empty() && !document.summary.is_empty(), "{}", document.name);
-            assert!(!document.html.contains("<h1") && !document.html.contains(" style="), "{}", document.name);
+            assert!(
+                !document.html.contains("<h1") && !document.html.contains(" style="),
+                "{}",
+                document.name
+            );
         }
     }
 
@@ -197,9 +203,20 @@ mod tests {
 
     #[test]
     fn markup_of_others_is_text() {
-        let read = Document::read("x", "# A `b`\n\nFirst *words*.\n\n# More\n\n<b>x</b> [f](../f.rs)\n\n|a|b|\n|-|-:|\n|1|2|\n");
+        let read = Document::read(
+            "x",
+            "# A `b`\n\nFirst *words*.\n\n# More\n\n<b>x</b> [f](../f.rs)\n\n|a|b|\n|-|-:|\n|1|2|\n",
+        );
         assert_eq!((read.title.as_str(), read.summary.as_str()), ("A b", "First words."));
-        assert!(read.html.contains("<h2 id=\"more\">More</h2>") && read.html.contains("&lt;b&gt;"), "{}", read.html);
-        assert!(!read.html.contains("<a ") && read.html.contains("<td class=\"num\">2</td>"), "{}", read.html);
+        assert!(
+            read.html.contains("<h2 id=\"more\">More</h2>") && read.html.contains("&lt;b&gt;"),
+            "{}",
+            read.html
+        );
+        assert!(
+            !read.html.contains("<a ") && read.html.contains("<td class=\"num\">2</td>"),
+            "{}",
+            read.html
+        );
     }
 }

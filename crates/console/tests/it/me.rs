@@ -66,8 +66,14 @@ async fn a_token_is_shown_once_and_ended() {
         (vec![("name", "ci job"), ("end", "30")], "Choose what the token may do."),
         (vec![("name", ""), ("scope", "pull"), ("end", "30")], "The name must have"),
         (vec![("name", "ci job"), ("scope", "pull"), ("end", "date"), ("date", "soon")], "This is no day."),
-        (vec![("name", "ci job"), ("scope", "pull"), ("end", "date"), ("date", "2020-01-01")], "This day is over."),
-        (vec![("name", "ci job"), ("scope", "pull"), ("projects", "team-b")], "does not exist, or you may not see"),
+        (
+            vec![("name", "ci job"), ("scope", "pull"), ("end", "date"), ("date", "2020-01-01")],
+            "This day is over.",
+        ),
+        (
+            vec![("name", "ci job"), ("scope", "pull"), ("projects", "team-b")],
+            "does not exist, or you may not see",
+        ),
     ] {
         let page = world.post(&ana, new, new, &fields).await;
         assert_eq!(page.status, 422, "{told}");
@@ -126,7 +132,11 @@ async fn preferences_belong_to_the_account() {
     // Another browser of the same person, without any cookie but the session.
     let page = world.get(&world.sign_in("ana").await, path).await;
     assert!(page.has("<html lang=\"zh-CN\" data-theme=\"dark\" data-shortcuts=\"off\">"), "{}", page.body);
-    assert!(page.has("<option value=\"50\" selected>") && page.has("<option selected>podman"), "{}", page.body);
+    assert!(
+        page.has("<option value=\"50\" selected>") && page.has("<option selected>podman"),
+        "{}",
+        page.body
+    );
     // The menu of the bar changes the same.
     let chosen = [("language", "en"), ("return", "/me")];
     assert_eq!(world.post(&ana, path, "/-/appearance", &chosen).await.location(), "/me");

@@ -278,7 +278,12 @@ async fn preferences_come_with_every_session() {
     let held = identity.session(cookie).await.unwrap().unwrap();
     assert_eq!(held.preferences, Preferences::default());
     for theme in ["dark", "light"] {
-        let chosen = Preferences { theme: theme.to_owned(), page_size: 50, shortcuts: false, ..held.preferences.clone() };
+        let chosen = Preferences {
+            theme: theme.to_owned(),
+            page_size: 50,
+            shortcuts: false,
+            ..held.preferences.clone()
+        };
         identity.preferences_set(&held.user, &chosen).await.unwrap();
         assert_eq!(identity.session(cookie).await.unwrap().unwrap().preferences, chosen);
     }

@@ -64,7 +64,8 @@ fn terms(l: &List, now: DateTime<Utc>) -> (Vec<(String, Value)>, bool) {
     let day = |name: &str, end: (u32, u32, u32)| {
         let typed = l.filter(name);
         let day = typed.parse::<NaiveDate>().ok();
-        let time = day.and_then(|day| day.and_hms_opt(end.0, end.1, end.2)).map(|time| moment(time.and_utc()));
+        let time =
+            day.and_then(|day| day.and_hms_opt(end.0, end.1, end.2)).map(|time| moment(time.and_utc()));
         (time.is_none() && !typed.is_empty(), time)
     };
     let ((bad_from, from), (bad_to, to)) = (day("from", (0, 0, 0)), day("to", (23, 59, 59)));

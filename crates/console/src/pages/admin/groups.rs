@@ -41,7 +41,11 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let filter = GroupFilter { name: (!l.q.is_empty()).then_some(&l.q), dn: None };
     let page = view.state.tenancy.group_list(&permit, &filter, l.page, l.size).await?;
     l.total = page.total;
-    view.page(&ListPage { s: admin_shell(view, "admin-groups", view.t("groups-title")), l, groups: page.rows })
+    view.page(&ListPage {
+        s: admin_shell(view, "admin-groups", view.t("groups-title")),
+        l,
+        groups: page.rows,
+    })
 }
 
 #[derive(Template)]
@@ -68,7 +72,9 @@ fn group_problem(view: &View, err: tenancy::Error) -> Result<Problem, Failure> {
         tenancy::Error::Identity(identity::Error::Invalid(text)) if text.contains("dn") => {
             Problem::new("dn", view.t("group-dn-bad"))
         }
-        tenancy::Error::Identity(identity::Error::Invalid(_)) => Problem::new("name", view.t("group-name-bad")),
+        tenancy::Error::Identity(identity::Error::Invalid(_)) => {
+            Problem::new("name", view.t("group-name-bad"))
+        }
         _ => Problem::of("name", err.into())?,
     })
 }
@@ -135,7 +141,9 @@ pub(crate) async fn rename(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.state.tenancy.system_permit::<UpdateGroup>(&view.caller, Some(group.id)).await?;
     let name = form.text("name").to_owned();
     match view.state.tenancy.group_rename(&permit, group.id, &name).await {
-        Ok(()) => Ok(view.done(&format!("/admin/groups/{}", group.id), Told::new("told-group-renamed", name))),
+        Ok(()) => {
+            Ok(view.done(&format!("/admin/groups/{}", group.id), Told::new("told-group-renamed", name)))
+        }
         Err(err) => {
             let problem = group_problem(view, err)?;
             view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &GroupPage::new(view, group, name, problem))

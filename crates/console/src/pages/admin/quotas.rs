@@ -75,8 +75,7 @@ pub(crate) async fn set(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
     view.sysadmin().await?;
     let name = form.text("project").to_owned();
-    let query =
-        Query { terms: vec![("name".to_owned(), Value::Exact(name.clone()))], ..Query::default() };
+    let query = Query { terms: vec![("name".to_owned(), Value::Exact(name.clone()))], ..Query::default() };
     let found = view.state.tenancy.quota_list(&view.caller, None, &query).await?;
     let quota = found.rows.into_iter().next().ok_or_else(Failure::hidden)?;
     let Some(bytes) = typed_limit(form.text("limit"), form.ticked("unlimited")) else {

@@ -147,7 +147,8 @@ fn changes(view: &View, form: &Form, page: &SettingsPage) -> Result<Map<String, 
             form.text(key).parse().map_err(|_| Problem::new(key, view.t("setting-number-bad")))?;
         changes.insert(key.to_owned(), number.into());
     }
-    let creation = if form.text("project_creation_restriction") == "adminonly" { "adminonly" } else { "everyone" };
+    let creation =
+        if form.text("project_creation_restriction") == "adminonly" { "adminonly" } else { "everyone" };
     changes.insert("project_creation_restriction".to_owned(), creation.into());
     let limit = typed_limit(form.text("limit"), form.ticked("unlimited"));
     let limit = limit.ok_or_else(|| Problem::new("limit", view.t("quota-bad")))?;
@@ -187,7 +188,8 @@ pub(crate) async fn change(view: &mut View) -> Result<HttpResponse, Failure> {
             let update = view.state.tenancy.configuration_update(&view.caller, &changes).await;
             update.map_err(|err| {
                 let text = err.to_string();
-                let key = NUMBERS.iter().find(|(key, ..)| text.starts_with(key)).map_or("limit", |(key, ..)| key);
+                let key =
+                    NUMBERS.iter().find(|(key, ..)| text.starts_with(key)).map_or("limit", |(key, ..)| key);
                 Problem::of(key, err.into())
             })
         }

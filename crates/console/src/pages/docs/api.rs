@@ -72,10 +72,7 @@ fn text(value: &Value, key: &str) -> String {
 
 /// The value itself, or what its `$ref` names.
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    value["$ref"]
-        .as_str()
-        .and_then(|path| document.pointer(path.strip_prefix('#')?))
-        .unwrap_or(value)
+    value["$ref"].as_str().and_then(|path| document.pointer(path.strip_prefix('#')?)).unwrap_or(value)
 }
 
 /// The form of a schema, with types in place of values.
@@ -129,7 +126,11 @@ fn kind(schema: &Value) -> String {
 fn body(document: &Value, content: &Value) -> Option<String> {
     let (media_type, content) = content.as_object()?.iter().next()?;
     let form = form(document, &content["schema"], 0);
-    if media_type.contains("json") { serde_json::to_string_pretty(&form).ok() } else { Some(media_type.clone()) }
+    if media_type.contains("json") {
+        serde_json::to_string_pretty(&form).ok()
+    } else {
+        Some(media_type.clone())
+    }
 }
 
 fn operations(document: &Value) -> Vec<Operation> {
@@ -141,18 +142,21 @@ fn operations(document: &Value) -> Vec<Operation> {
                 continue;
             }
             let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let parameters = parameters.map(|parameter| resolved(document, parameter)).map(|parameter| Parameter {
-                name: text(parameter, "name"),
-                place: text(parameter, "in"),
-                kind: kind(&parameter["schema"]),
-                required: parameter["required"] == true || parameter["in"] == "path",
-                description: text(parameter, "description"),
-            });
-            let answers = operation["responses"].as_object().unwrap_or(&none).iter().map(|(status, answer)| {
-                let answer = resolved(document, answer);
-                let body = if status.starts_with('2') { body(document, &answer["content"]) } else { None };
-                Answer { status: status.clone(), description: text(answer, "description"), body }
-            });
+            let parameters =
+                parameters.map(|parameter| resolved(document, parameter)).map(|parameter| Parameter {
+                    name: text(parameter, "name"),
+                    place: text(parameter, "in"),
+                    kind: kind(&parameter["schema"]),
+                    required: parameter["required"] == true || parameter["in"] == "path",
+                    description: text(parameter, "description"),
+                });
+            let answers =
+                operation["responses"].as_object().unwrap_or(&none).iter().map(|(status, answer)| {
+                    let answer = resolved(document, answer);
+                    let body =
+                        if status.starts_with('2') { body(document, &answer["content"]) } else { None };
+                    Answer { status: status.clone(), description: text(answer, "description"), body }
+                });
             operations.push(Operation {
                 id: text(operation, "operationId"),
                 method: method.to_uppercase(),
@@ -166,7 +170,9 @@ fn operations(document: &Value) -> Vec<Operation> {
             });
         }
     }
-    operations.sort_by(|one, other| (&one.group, &one.path, &one.method).cmp(&(&other.group, &other.path, &other.method)));
+    operations.sort_by(|one, other| {
+        (&one.group, &one.path, &one.method).cmp(&(&other.group, &other.path, &other.method))
+    });
     operations
 }
 
@@ -213,7 +219,8 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let operation = operation.ok_or_else(Failure::hidden)?;
     let user = view.signed_in.as_ref().map_or("USER", |signed_in| signed_in.user.name.as_str());
     let method = if operation.method == "GET" { String::new() } else { format!("-X {} ", operation.method) };
-    let body = if operation.body.is_some() { " -H 'Content-Type: application/json' -d @body.json" } else { "" };
+    let body =
+        if operation.body.is_some() { " -H 'Content-Type: application/json' -d @body.json" } else { "" };
     let url = view.external_url();
     let curl = format!("curl -u {user} {method}'{url}{}'{body}", operation.path);
     let s = view
@@ -248,7 +255,10 @@ mod tests {
         let read = operations(&document);
         assert_eq!(read.len(), 1);
         let (parameter, answers) = (&read[0].parameters[0], &read[0].answers);
-        assert_eq!((parameter.name.as_str(), parameter.kind.as_str(), parameter.required), ("id", "integer", true));
+        assert_eq!(
+            (parameter.name.as_str(), parameter.kind.as_str(), parameter.required),
+            ("id", "integer", true)
+        );
         assert_eq!(answers[1].description, "Nothing there");
         let body = read[0].body.clone().unwrap_or_default();
         assert!(body.contains("\"name\": \"string\"") && body.contains("\"A\""), "{body}");

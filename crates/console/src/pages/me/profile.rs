@@ -25,8 +25,7 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let id = view.user()?.user.id;
     let permit = view.state.tenancy.user_permit::<ReadUser>(&view.caller, id).await?;
     let account = view.state.tenancy.user_get(&permit).await?;
-    let profile =
-        Profile { email: account.email, realname: account.realname, comment: account.comment };
+    let profile = Profile { email: account.email, realname: account.realname, comment: account.comment };
     let s = me_shell(view, "me-tab-profile", "me-profile-title");
     view.page(&ProfilePage { s, name: account.name, profile, problem: Problem::default() })
 }

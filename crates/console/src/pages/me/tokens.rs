@@ -130,7 +130,8 @@ impl Typed {
 
 impl NewPage {
     fn new(view: &View, typed: Typed, problem: Problem) -> Self {
-        let s = me_shell(view, "me-tab-tokens", "token-new-title").crumb(view.t("me-tokens-title"), "/me/tokens");
+        let s =
+            me_shell(view, "me-tab-tokens", "token-new-title").crumb(view.t("me-tokens-title"), "/me/tokens");
         Self { s, problem, scopes: SCOPES, ends: ENDS, typed }
     }
 }
@@ -198,7 +199,8 @@ async fn named(view: &View, permit: &TokensPermit) -> Result<ShownToken, Failure
 
 pub(crate) async fn ask_delete(view: &mut View) -> Result<HttpResponse, Failure> {
     let shown = named(view, &own(view).await?).await?;
-    let s = me_shell(view, "me-tab-tokens", "token-delete-title").crumb(view.t("me-tokens-title"), "/me/tokens");
+    let s =
+        me_shell(view, "me-tab-tokens", "token-delete-title").crumb(view.t("me-tokens-title"), "/me/tokens");
     view.page(&DeletePage { s, shown })
 }
 

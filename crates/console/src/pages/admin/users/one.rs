@@ -51,7 +51,12 @@ struct UserPage {
 }
 
 impl UserPage {
-    async fn new(view: &View, account: Account, typed: Option<Profile>, problem: Problem) -> Result<Self, Failure> {
+    async fn new(
+        view: &View,
+        account: Account,
+        typed: Option<Profile>,
+        problem: Problem,
+    ) -> Result<Self, Failure> {
         let sessions = view.state.identity.sessions_of(account.id).await?;
         let permit = view.state.tenancy.tokens_permit(&view.caller, account.id).await?;
         let tokens = view.state.tenancy.access_token_list(&permit, 1, TOKENS_MAX).await?.rows;
@@ -179,9 +184,13 @@ impl DeletePage {
         };
         let projects = view.state.tenancy.project_list(&view.caller, &owned).await?.total;
         let path = path(&account.name);
-        let s = admin_shell(view, "admin-users", view.language.text("user-delete-title", &[("name", (&account.name).into())]))
-            .crumb(view.t("users-title"), "/admin/users")
-            .crumb(account.name.clone(), path.clone());
+        let s = admin_shell(
+            view,
+            "admin-users",
+            view.language.text("user-delete-title", &[("name", (&account.name).into())]),
+        )
+        .crumb(view.t("users-title"), "/admin/users")
+        .crumb(account.name.clone(), path.clone());
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (sessions, tokens) = (count(sessions), count(tokens));
         Ok(Self { s, path, account, sessions, tokens, projects, problem })
