@@ -1,4 +1,4 @@
-//! Embeds the files of `web/static` and `web/vendor`: under a name that holds their hash, so that browsers may keep them
+//! Embeds the documentation, and the files of `web/static` and `web/vendor`: under a name that holds their hash, so that browsers may keep them
 //! for ever, and compressed once, here, instead of with every answer.
 
 use std::fmt::Write as _;
@@ -23,7 +23,27 @@ fn main() -> io::Result<()> {
         }
     }
     table.push(']');
-    fs::write(out.join("assets.rs"), table)
+    fs::write(out.join("assets.rs"), table)?;
+    fs::write(out.join("documents.rs"), documents(&web.join("../docs"))?)
+}
+
+/// Every page of the documentation with the name it has in addresses.
+fn documents(directory: &Path) -> io::Result<String> {
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    files.sort();
+    let mut table = String::from("&[\n");
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+        println!("cargo::rerun-if-changed={}", file.display());
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_lowercase();
+        // `/docs/api` is the reference of every operation; this page tells what they have in common.
+        let stem = if stem == "api" { "rest-api".to_owned() } else { stem };
+        writeln!(table, "    ({stem:?}, include_str!({:?})),", file.canonicalize()?)
+            .map_err(io::Error::other)?;
+    }
+    table.push(']');
+    Ok(table)
 }
 
 fn embed(file: &Path, out: &Path, table: &mut String) -> io::Result<()> {

@@ -31,7 +31,8 @@
       const menu = document.querySelector("details.menu[open]");
       if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
     }
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    const off = document.documentElement.dataset.shortcuts === "off";
+    const typing = off || event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const search = document.querySelector("[data-search]");
       if (search) { event.preventDefault(); search.focus(); search.select(); }

@@ -101,7 +101,7 @@ pub fn mounts(roles: &[Role], domains: &Domains, settings: &Settings) -> Vec<Mou
 }
 
 fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
-    let Domains { identity, tenancy, catalog, store, .. } = domains.clone();
+    let Domains { database, identity, tenancy, catalog, store, .. } = domains.clone();
     let external_url = settings.http.external_url.clone();
     let name = role.name();
     Some(match role {
@@ -147,8 +147,23 @@ fn mount(role: Role, domains: &Domains, settings: &Settings) -> Option<Mount> {
         Role::Console => {
             let password = crate::data_dir::admin_password_file(&settings.data_dir);
             let first_password = Arc::new(move || password.exists());
-            let service =
-                console::Console::new(identity, tenancy, catalog, console::Config { external_url, first_password });
+            let rooms = store.clone();
+            let platform = console::Platform {
+                jobs: queue::History::new(database),
+                storage_name: store.name().to_owned(),
+                storage_room: Arc::new(move || {
+                    let room =
+                        |free: blobstore::Free| console::Room { total: free.total_bytes, free: free.bytes };
+                    rooms.free().into_iter().map(room).collect()
+                }),
+                storage_probe: Arc::new(move || {
+                    let store = store.clone();
+                    Box::pin(async move { store.probe().await.is_ok() })
+                }),
+                api: console::Api::new(projects::openapi_document),
+            };
+            let config = console::Config { external_url, first_password };
+            let service = console::Console::new(identity, tenancy, catalog, config).on(platform);
             Mount {
                 name,
                 prefixes: console::PREFIXES,

@@ -15,6 +15,8 @@ mod format;
 mod list;
 mod markdown;
 mod pages;
+mod platform;
+mod problem;
 mod routes;
 mod shell;
 mod text;
@@ -27,6 +29,8 @@ use catalog::Catalog;
 use identity::Identity;
 use tenancy::Tenancy;
 
+pub use pages::docs::api::Api;
+pub use platform::{Platform, Room};
 pub use routes::{ROUTES, Route};
 
 /// Paths this service answers: all that no other service does.
@@ -47,6 +51,8 @@ pub(crate) struct State {
     pub tenancy: Tenancy,
     pub catalog: Catalog,
     pub config: Config,
+    /// Pages about the machine, jobs and the API exist only with it.
+    pub platform: Option<Platform>,
 }
 
 /// The service. Clone freely.
@@ -58,7 +64,15 @@ pub struct Console {
 impl Console {
     /// Wires the service; does no IO.
     pub fn new(identity: Identity, tenancy: Tenancy, catalog: Catalog, config: Config) -> Self {
-        Self { state: web::Data::new(State { identity, tenancy, catalog, config }) }
+        Self { state: web::Data::new(State { identity, tenancy, catalog, config, platform: None }) }
+    }
+
+    /// The same with the pages about what is below the domains.
+    pub fn on(self, platform: Platform) -> Self {
+        let State { identity, tenancy, catalog, config, .. } = &**self.state;
+        let (identity, tenancy) = (identity.clone(), tenancy.clone());
+        let (catalog, config) = (catalog.clone(), config.clone());
+        Self { state: web::Data::new(State { identity, tenancy, catalog, config, platform: Some(platform) }) }
     }
 
     /// Registers every page, and the answer for all paths that belong to nobody.

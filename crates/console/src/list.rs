@@ -7,7 +7,7 @@ use tenancy::list::{Query, Value};
 use crate::view::View;
 
 /// Sizes of a page to choose from; the first is the usual one.
-const SIZES: [i64; 3] = [25, 50, 100];
+pub(crate) const SIZES: [i64; 3] = [25, 50, 100];
 
 /// Nobody turns so many pages; further ones would only cost.
 const PAGE_MAX: i64 = 1_000_000;
@@ -23,6 +23,8 @@ pub(crate) struct List {
     pub descending: bool,
     pub page: i64,
     pub size: i64,
+    /// The size that needs not be said.
+    usual: i64,
     /// Other parameters of the page that stay: filters.
     pub filters: Vec<(&'static str, String)>,
     /// Rows over all pages, once they are known.
@@ -41,13 +43,16 @@ impl List {
             .find(|key| *key == asked)
             .map_or((usual.trim_start_matches('-'), usual.starts_with('-')), |key| (key, down));
         let number = |name: &str| view.query(name).and_then(|text| text.parse::<i64>().ok());
+        let chosen = view.page_size();
+        let usual = if SIZES.contains(&chosen) { chosen } else { SIZES[0] };
         Self {
+            usual,
             path: view.path().to_owned(),
             q: view.query("q").unwrap_or_default(),
             sort,
             descending,
             page: number("page").unwrap_or(1).clamp(1, PAGE_MAX),
-            size: number("size").filter(|size| SIZES.contains(size)).unwrap_or(SIZES[0]),
+            size: number("size").filter(|size| SIZES.contains(size)).unwrap_or(usual),
             filters: filters.iter().filter_map(|name| Some((*name, view.query(name)?))).collect(),
             total: 0,
         }
@@ -152,7 +157,7 @@ impl List {
         if self.page > 1 {
             pairs.push(("page", self.page.to_string()));
         }
-        if self.size != SIZES[0] {
+        if self.size != self.usual {
             pairs.push(("size", self.size.to_string()));
         }
         pairs.extend(self.filters.iter().cloned());

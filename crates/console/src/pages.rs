@@ -2,10 +2,14 @@
 //! template shows.
 
 pub(crate) mod about;
+pub(crate) mod admin;
 pub(crate) mod appearance;
+pub(crate) mod docs;
 pub(crate) mod error;
 pub(crate) mod home;
+pub(crate) mod jobs;
 pub(crate) mod login;
+pub(crate) mod me;
 pub(crate) mod paste;
 pub(crate) mod projects;
 pub(crate) mod repositories;

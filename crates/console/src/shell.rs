@@ -81,6 +81,76 @@ impl Told {
     }
 }
 
+/// A message of the administrators to everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Banner {
+    pub message: String,
+    /// Class of the note that it stands in.
+    pub class: &'static str,
+}
+
+/// The form in which clients keep the message.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct BannerForm {
+    pub message: String,
+    /// `info`, `success`, `warning` or `danger`.
+    pub r#type: String,
+    pub closable: bool,
+    #[serde(alias = "fromDate", deserialize_with = "day")]
+    pub from: String,
+    #[serde(alias = "toDate", deserialize_with = "day")]
+    pub to: String,
+}
+
+/// The day of a moment, which clients write as text, as a moment or not at all.
+fn day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().unwrap_or_default().chars().take(10).collect())
+}
+
+impl BannerForm {
+    /// A text that is not in the form is the message itself.
+    pub fn parse(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|_| Self { message: text.to_owned(), ..Self::default() })
+    }
+}
+
+impl Banner {
+    /// The message that is to be shown at this moment.
+    pub fn parse(text: &str, now: DateTime<Utc>) -> Option<Self> {
+        if text.trim().is_empty() {
+            return None;
+        }
+        let form = BannerForm::parse(text);
+        let day = |text: &str| text.parse::<chrono::NaiveDate>().ok();
+        let today = now.date_naive();
+        let too_early = day(&form.from).is_some_and(|from| today < from);
+        let too_late = day(&form.to).is_some_and(|to| today > to);
+        if form.message.trim().is_empty() || too_early || too_late {
+            return None;
+        }
+        let class = match form.r#type.as_str() {
+            "success" => "ok",
+            "warning" => "warn",
+            "danger" => "bad",
+            _ => "info",
+        };
+        Some(Self { message: form.message, class })
+    }
+}
+
+/// What stands around every page of a viewer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    pub banner: Option<Banner>,
+    pub read_only: bool,
+    pub may_create_projects: bool,
+    pub has_jobs: bool,
+    /// Jobs at work, for those who may see them.
+    pub jobs: i64,
+}
+
 /// One step of the way back.
 #[derive(Clone, Debug)]
 pub(crate) struct Crumb {
@@ -115,6 +185,9 @@ pub(crate) struct Shell {
     /// The password that was made at the first start is still in use.
     pub first_password: bool,
     pub now: DateTime<Utc>,
+    pub around: Around,
+    /// Whether single keys do something.
+    pub shortcuts: bool,
     told: Option<Told>,
 }
 
@@ -136,6 +209,8 @@ impl Shell {
             search: String::new(),
             first_password: sysadmin && (view.state.config.first_password)(),
             now: view.now,
+            around: view.around.clone(),
+            shortcuts: view.signed_in.as_ref().is_none_or(|signed_in| signed_in.preferences.shortcuts),
             told: view.told().cloned(),
         }
     }
@@ -244,4 +319,33 @@ pub(crate) fn segment(text: &str) -> String {
         .remove(b'$')
         .remove(b'@');
     Cow::from(percent_encoding::utf8_percent_encode(text, KEPT)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banners_are_shown_in_their_days() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default(); // 2027-01-15
+        for (text, expected) in [
+            ("", None),
+            ("Down at noon", Some(("Down at noon", "info"))),
+            (r#"{"message":"Down","type":"warning","closable":true}"#, Some(("Down", "warn"))),
+            (
+                r#"{"message":"Down","type":"danger","from":"2027-01-15","to":"2027-01-15"}"#,
+                Some(("Down", "bad")),
+            ),
+            (r#"{"message":"Down","fromDate":"2027-01-16T00:00:00.000Z"}"#, None),
+            (r#"{"message":"Down","toDate":"2027-01-14T00:00:00.000Z","fromDate":null}"#, None),
+            (r#"{"message":"  "}"#, None),
+        ] {
+            let banner = Banner::parse(text, now);
+            assert_eq!(
+                banner.as_ref().map(|banner| (banner.message.as_str(), banner.class)),
+                expected,
+                "{text}"
+            );
+        }
+    }
 }

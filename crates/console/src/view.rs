@@ -13,13 +13,13 @@ use futures_util::StreamExt;
 use identity::{Caller, Origin, Principal, SignedIn};
 use oci::RepositoryName;
 use percent_encoding::percent_decode_str;
-use tenancy::{Permit, ProjectAction, ProjectRef};
+use tenancy::{CreationRestriction, ListUsers, Permit, ProjectAction, ProjectRef, SystemPermit};
 
 use crate::State;
 use crate::cookies::{self, Kind};
 use crate::failure::Failure;
 use crate::form::{self, Form};
-use crate::shell::{Shell, Theme, Told};
+use crate::shell::{Around, Banner, Shell, Theme, Told};
 use crate::text::Language;
 
 /// Nothing from elsewhere, nothing inside the page, no frame around it.
@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub language: Language,
     pub theme: Theme,
     pub now: DateTime<Utc>,
+    /// What every page shows around itself.
+    pub around: Around,
     /// The token for forms of this page.
     pub token: String,
     request: HttpRequest,
@@ -84,19 +86,27 @@ impl View {
         };
         let query = request.query_string().to_owned();
         let asked = field(&query, "lang").as_deref().and_then(Language::parse);
-        let language = asked
+        let chosen = signed_in.as_ref().map(|signed_in| signed_in.preferences.clone()).unwrap_or_default();
+        let language = Language::parse(&chosen.language)
+            .or(asked)
             .or_else(|| Language::parse(&cookies::read(&request, Kind::Language, secure)?))
             .or_else(|| Language::accepted(&header(ACCEPT_LANGUAGE.as_str())))
             .unwrap_or(Language::English);
-        let theme = Theme::parse(&cookies::read(&request, Kind::Theme, secure).unwrap_or_default());
+        let theme = match chosen.theme.as_str() {
+            "" => Theme::parse(&cookies::read(&request, Kind::Theme, secure).unwrap_or_default()),
+            theme => Theme::parse(theme),
+        };
         let told = cookies::read(&request, Kind::Told, secure);
         if told.is_some() {
             set.push(cookies::remove(Kind::Told, secure));
         }
+        let caller = Caller::new(principal, origin);
+        let around = around(&state, &caller).await;
         Ok(Self {
+            around,
             now: state.tenancy.now(),
             state,
-            caller: Caller::new(principal, origin),
+            caller,
             signed_in,
             language,
             theme,
@@ -112,6 +122,16 @@ impl View {
     /// The person who is signed in.
     pub fn user(&self) -> Result<&SignedIn, Failure> {
         self.signed_in.as_ref().ok_or_else(Failure::sign_in)
+    }
+
+    /// Rows on a page of a list, unless the address says otherwise.
+    pub fn page_size(&self) -> i64 {
+        self.signed_in.as_ref().map_or(0, |signed_in| signed_in.preferences.page_size).into()
+    }
+
+    /// The proof that the viewer administers the system. Comes before everything below `/admin`.
+    pub async fn sysadmin(&self) -> Result<SystemPermit<ListUsers>, Failure> {
+        Ok(self.state.tenancy.system_permit(&self.caller, None).await?)
     }
 
     /// A text of this page.
@@ -333,6 +353,26 @@ impl View {
                 self.answer(StatusCode::INTERNAL_SERVER_ERROR).body("Something went wrong.\n")
             }
         }
+    }
+}
+
+/// What every page shows around itself. A page that can be shown is shown, also when this cannot be read.
+async fn around(state: &State, caller: &Caller) -> Around {
+    let settings = state.tenancy.settings().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "the settings cannot be read for a page");
+        Default::default()
+    });
+    let jobs = match &state.platform {
+        Some(platform) if caller.is_sysadmin() => platform.jobs.at_work().await.unwrap_or_default(),
+        _ => 0,
+    };
+    let open = settings.project_creation_restriction == CreationRestriction::Everyone;
+    Around {
+        banner: Banner::parse(&settings.banner_message, state.tenancy.now()),
+        read_only: settings.read_only,
+        may_create_projects: !caller.is_anonymous() && (open || caller.is_sysadmin()) && !settings.read_only,
+        has_jobs: state.platform.is_some(),
+        jobs,
     }
 }
 

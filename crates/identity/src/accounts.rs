@@ -35,6 +35,8 @@ const NAME_OR_EMAIL: &str = "username_or_email";
 /// Parts of names and addresses that a list of accounts is narrowed down to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UserFilter<'a> {
+    /// Whether the first administrator is among them, whom clients of the API do not expect there.
+    pub with_first: bool,
     pub name: Option<&'a str>,
     pub email: Option<&'a str>,
 }
@@ -119,7 +121,10 @@ impl Identity {
         filter: &UserFilter<'_>,
         query: &list::Query,
     ) -> Result<list::Page<Account>, Error> {
-        let mut select = accounts().and("u.id <> ", FIRST.0);
+        let mut select = accounts();
+        if !filter.with_first {
+            select = select.and("u.id <> ", FIRST.0);
+        }
         if let Some(part) = filter.name {
             select = select.and_contains("u.username", part);
         }

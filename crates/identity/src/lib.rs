@@ -18,6 +18,7 @@ mod feed;
 mod groups;
 pub mod keys;
 pub mod passwords;
+mod preferences;
 mod principal;
 mod read_tokens;
 mod refresh;
@@ -48,6 +49,7 @@ pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
 pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
+pub use preferences::Preferences;
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
 /// Holds passwords on their way in.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::preferences::Preferences;
 use crate::principal::{Caller, Principal, User, UserId};
 use crate::{Identity, Origin, Secret};
 
@@ -40,6 +41,7 @@ pub struct NewSession {
 pub struct SignedIn {
     pub user: User,
     pub session: Uuid,
+    pub preferences: Preferences,
 }
 
 /// A session in the list of its owner.
@@ -119,10 +121,14 @@ impl Identity {
         }
         let row = sqlx::query!(
             r#"select s.id, u.id as user_id, u.username, u.sysadmin, coalesce(e.epoch, 0) as "epoch!",
-                      s.last_seen_at < now() - interval '1 minute' as "touch!"
+                      s.last_seen_at < now() - interval '1 minute' as "touch!",
+                      coalesce(p.language, '') as "language!", coalesce(p.theme, '') as "theme!",
+                      coalesce(p.page_size, 0) as "page_size!", coalesce(p.client, '') as "client!",
+                      coalesce(p.shortcuts, true) as "shortcuts!"
                from identity.sessions s
                join identity.users u on u.id = s.user_id and u.credential_version = s.credential_version
                left join identity.epochs e on e.kind = 1 and e.subject_id = u.id
+               left join identity.preferences p on p.user_id = u.id
                where s.secret_hash = $1 and s.expires_at > now() and not u.disabled and u.deleted_at is null
                  and s.last_seen_at > now() - make_interval(mins => s.idle_minutes)"#,
             hash(cookie)
@@ -142,7 +148,14 @@ impl Identity {
             epoch: row.epoch,
             limits: None,
         };
-        Ok(Some(SignedIn { user, session: row.id }))
+        let preferences = Preferences {
+            language: row.language,
+            theme: row.theme,
+            page_size: row.page_size,
+            client: row.client,
+            shortcuts: row.shortcuts,
+        };
+        Ok(Some(SignedIn { user, session: row.id, preferences }))
     }
 
     /// Ends the session of a request.
@@ -159,7 +172,7 @@ impl Identity {
     }
 
     /// The living sessions of a person, the last used first; a hundred at most.
-    pub async fn sessions_of(&self, user: &User) -> Result<Vec<Session>, Error> {
+    pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, Error> {
         Ok(sqlx::query_as!(
             Session,
             "select s.id, s.address, s.client, s.created_at, s.last_seen_at
@@ -167,7 +180,7 @@ impl Identity {
              where s.user_id = $1 and s.expires_at > now() and s.credential_version = u.credential_version
                and s.last_seen_at > now() - make_interval(mins => s.idle_minutes)
              order by s.last_seen_at desc, s.id desc limit $2",
-            user.id.0,
+            user.0,
             PER_USER_MAX
         )
         .fetch_all(self.0.database.pool())
@@ -194,6 +207,38 @@ impl Identity {
             self.session_audit(&mut tx, user, "session_end", origin).await?;
             tx.commit().await?;
         }
+        Ok(ended.rows_affected())
+    }
+
+    /// Ends every session of an account, for a system administrator. Tells how many it were.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unauthenticated`, `UserUnknown`.
+    pub async fn user_sessions_end(&self, caller: &Caller, id: UserId) -> Result<u64, Error> {
+        caller.require_sysadmin()?;
+        let mut tx = self.0.database.begin().await?;
+        let name = sqlx::query_scalar!(
+            "select username from identity.users where id = $1 and deleted_at is null for key share",
+            id.0
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or_else(|| Error::UserUnknown(id.to_string()))?;
+        let ended =
+            sqlx::query!("delete from identity.sessions where user_id = $1", id.0).execute(&mut *tx).await?;
+        if ended.rows_affected() > 0 {
+            let entry = audit::Entry {
+                actor: caller.actor(),
+                action: "session_end",
+                object: audit::Object { kind: "user", id: id.to_string(), name: &name },
+                project: None,
+                outcome: audit::Outcome::Done,
+                origin: &caller.origin,
+                changed: &[],
+            };
+            audit::append(&mut tx, &entry).await?;
+        }
+        tx.commit().await?;
         Ok(ended.rows_affected())
     }
 

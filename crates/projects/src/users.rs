@@ -107,7 +107,8 @@ fn secret(text: String) -> Secret {
 pub(crate) async fn list(context: Context) -> Result<HttpResponse, Failure> {
     let permit = context.state.tenancy.system_permit::<ListUsers>(&context.caller, None).await?;
     let params = context.params()?;
-    let filter = UserFilter { name: params.text("username"), email: params.text("email") };
+    let filter =
+        UserFilter { name: params.text("username"), email: params.text("email"), ..UserFilter::default() };
     let page = context.state.tenancy.user_list(&permit, &filter, &params.list_query()?).await?;
     let mut response = HttpResponse::Ok();
     params.paging()?.headers(&mut response, context.path(), &params, page.total);

@@ -89,6 +89,20 @@ impl History {
         Ok(rows)
     }
 
+    /// How many jobs are being worked on, or are about to be tried again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn at_work(&self) -> Result<i64, database::Error> {
+        let count = sqlx::query_scalar!(
+            r#"select (select count(*) from queue.jobs where state in ('running', 'stopping'))
+                    + (select count(*) from queue.jobs where state = 'retrying') as "count!""#
+        )
+        .fetch_one(self.database.pool())
+        .await?;
+        Ok(count)
+    }
+
     /// One job, unless there is none or its history was purged.
     ///
     /// # Errors

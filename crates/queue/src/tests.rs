@@ -762,3 +762,20 @@ async fn a_detached_context_says_nothing_and_is_never_cancelled() {
     context.log("line").await.unwrap();
     assert!(!context.cancelled());
 }
+
+#[tokio::test]
+async fn work_is_counted_while_it_is_done_or_about_to_be_tried_again() {
+    let database = database().await;
+    let jobs = History::new((*database).clone());
+    assert_eq!(jobs.at_work().await.unwrap(), 0);
+    for state in ["queued", "running", "retrying", "stopping", "done", "failed", "stopped"] {
+        sqlx::query(
+            "insert into queue.jobs (kind, payload, state, attempts_max) values ('test.work', '{}', $1, 3)",
+        )
+        .bind(state)
+        .execute(database.owner())
+        .await
+        .unwrap();
+    }
+    assert_eq!(jobs.at_work().await.unwrap(), 3);
+}

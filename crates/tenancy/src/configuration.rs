@@ -125,6 +125,10 @@ pub struct Configured {
     pub value: Value,
     /// False when it comes from the start-up configuration.
     pub editable: bool,
+    /// What it is when nobody says anything.
+    pub default: Value,
+    /// Whether somebody set it at run time.
+    pub stored: bool,
 }
 
 impl Rule {
@@ -302,14 +306,19 @@ impl Tenancy {
         let mut all: BTreeMap<_, _> = readable
             .map(|(key, rule, change)| {
                 let fits = |value: &Value| rule.check(key, value).is_ok();
-                let value = stored.remove(*key).filter(fits).unwrap_or_else(|| rule.default());
-                (*key, Configured { value, editable: *change != Fixed })
+                let value = stored.remove(*key).filter(fits);
+                let (stored, default) = (value.is_some(), rule.default());
+                let value = value.unwrap_or_else(|| default.clone());
+                (*key, Configured { value, editable: *change != Fixed, default, stored })
             })
             .collect();
         let minutes = i64::from(self.identity.token_minutes()).into();
-        all.insert("token_expiration", Configured { value: minutes, editable: false });
+        let fix = |held: &mut Configured, value| {
+            *held = Configured { value, editable: false, stored: false, default: held.default.clone() };
+        };
+        all.entry("token_expiration").and_modify(|held| fix(held, minutes));
         if self.config.read_only {
-            all.insert("read_only", Configured { value: true.into(), editable: false });
+            all.entry("read_only").and_modify(|held| fix(held, true.into()));
         }
         Ok(all)
     }

@@ -62,6 +62,13 @@ const COLUMNS: Columns = Columns::new(
         )
         .sort_only(),
         list::integer("used.storage", "q.used_bytes").sort_only(),
+        // A project without a limit is never full.
+        list::integer(
+            "fullness",
+            "case when q.hard_bytes > 0 then q.used_bytes::float8 / q.hard_bytes else -1 end",
+        )
+        .sort_only(),
+        list::text("name", "p.name").sortable(),
         list::time("creation_time", "q.created_at").sort_only(),
         list::time("update_time", "q.updated_at").sort_only(),
     ],

@@ -179,6 +179,7 @@ mod tests {
             banner_message: "hello".to_owned(),
             notification_enable: true,
             project_requests: false,
+            session_minutes: 60,
             audit_pulls: true,
         };
         assert_eq!(settings, expected);

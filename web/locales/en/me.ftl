@@ -1,1 +1,155 @@
 # One's own account, documentation.
+
+save = Save
+delete = Delete
+never = never
+on = on
+off = off
+any = Any
+unlimited = Unlimited
+cannot-undo = This cannot be undone.
+column-actions = Actions
+
+menu-new = New
+menu-new-project = Project
+menu-new-token = Access token
+banner-read-only = Read-only mode: nothing can be pushed, deleted or changed now. Pulling works.
+
+me-title = My account
+me-tab-profile = Profile
+me-tab-password = Password
+me-tab-tokens = Access tokens
+me-tab-sessions = Sessions
+me-tab-preferences = Preferences
+me-profile-title = Profile
+told-profile-saved = The profile of { $name } was saved.
+
+account-name = User name
+account-name-fixed = The user name cannot be changed.
+account-name-hint = 1 to 255 characters, no spaces and none of , " ~ # % $ :
+account-name-bad = The user name must have 1 to 255 characters, no spaces and none of , " ~ # % $ : and must not start with “robot+”.
+account-name-taken = This user name is taken.
+account-email = E-mail
+account-email-hint = Optional. It can also be used to sign in.
+account-email-bad = This is no e-mail address.
+account-email-taken = Another account has this e-mail address.
+account-realname = Full name
+account-realname-bad = The full name must have at most 255 characters, none of , " ~ # % $
+account-comment = Comment
+account-comment-hint = At most 30 characters.
+account-comment-bad = The comment must have at most 30 characters.
+account-old = Current password
+account-old-wrong = The current password is wrong.
+account-password-new = New password
+account-password-hint = 8 to 128 characters with an upper-case letter, a lower-case letter and a digit.
+account-password-bad = The password must have 8 to 128 characters with an upper-case letter, a lower-case letter and a digit.
+account-password-same = The new password is the same as the current one.
+
+me-password-title = Password
+me-password-change = Change password
+me-password-ends = All your other sessions end. Access tokens stay.
+told-password-changed = The password of { $name } was changed. All other sessions have ended.
+
+me-sessions-title = Sessions
+me-sessions-hint = Browsers in which you are signed in. End those that you do not know, and change your password.
+session-client = Client
+session-unknown = Unknown client
+session-address = Address
+session-since = Signed in
+session-seen = Last seen
+session-current = this one
+session-end = End
+session-end-one = End the session from { $name }
+session-end-others = End all other sessions
+told-sessions-ended = { $count ->
+    [one] { $count } session has ended.
+   *[other] { $count } sessions have ended.
+}
+
+me-preferences-title = Preferences
+preference-language = Language
+preference-language-browser = As the browser asks
+preference-size = Rows per page
+preference-client = Commands for
+preference-client-fit = What fits the artifact
+preference-client-hint = The client whose commands are shown first.
+preference-shortcuts = Single-key shortcuts
+preference-shortcuts-hint = “/” goes to the search field.
+told-preferences-saved = The preferences were saved.
+
+me-tokens-title = Access tokens
+me-tokens-hint = A token stands in for your password in clients and scripts, with fewer rights and an end of its own.
+me-tokens-empty = No access tokens. A program should not use your password.
+token-new-title = New access token
+token-name-hint = What it is for: laptop, backup script.
+token-name-bad = The name must have 1 to 255 characters.
+token-name-taken = You have a token of this name already.
+token-scopes = May
+token-scope-pull = Pull
+token-scope-pull-hint = Download images and other artifacts.
+token-scope-push = Push
+token-scope-push-hint = Upload artifacts, and pull.
+token-scope-delete = Delete
+token-scope-delete-hint = Delete tags and artifacts through the registry.
+token-scope-api-read = Read the API
+token-scope-api-read-hint = Everything the REST API shows you, changing nothing.
+token-scope-api = Use the API
+token-scope-api-hint = Everything you may do through the REST API. Tokens and passwords cannot be changed with it.
+token-scope-none = Choose what the token may do.
+token-projects = Projects
+token-projects-hint = Names, separated by commas. Empty for all projects you may use.
+token-projects-all = all
+token-projects-gone = none any more
+token-project-unknown = One of these projects does not exist, or you may not see it.
+token-end = Ends
+token-end-days = After { $name } days
+token-end-date = On a day
+token-ends = { $name }
+token-ends-soon = { $name }, soon
+token-ended = ended { $name }
+token-ends-never = Never
+token-date = Day
+token-date-hint = Only with “On a day”: the last day on which it works (UTC).
+token-date-bad = This is no day. Write it as 2027-01-31.
+token-date-past = This day is over. Choose a later one.
+token-used = Last used
+token-create = Create token
+token-made-title = Your new access token
+token-made-hint = Copy the token “{ $name }” now. It is shown this once and stored nowhere in clear.
+token-value = Token
+token-made-use = Use it
+token-made-password = Paste the token when the client asks for the password.
+token-made-done = I have stored it
+token-delete-title = Delete access token
+token-delete-one = Delete the token { $name }
+token-delete-what = Everything that signs in with “{ $name }” is refused from now on, within five seconds everywhere.
+token-delete-used = It was last used { $name } from { $other }.
+token-delete-unused = It was never used.
+token-delete = Delete token
+told-token-deleted = The token { $name } was deleted.
+
+docs-title = Documentation
+docs-filter = Search the documentation
+docs-language = The documentation is written in English.
+docs-api-title = API reference
+docs-api-hint = Every operation of the REST API, with parameters, bodies and answers.
+docs-api-filter = Filter by path, method or words
+docs-api-summary = Operation
+docs-api-method = Method
+docs-api-path = Path
+docs-api-parameters = Parameters
+docs-api-place = In
+docs-api-type = Type
+docs-api-meaning = Meaning
+docs-api-required = required
+docs-api-body = Body
+docs-api-answers = Answers
+
+home-attention = Needs attention
+home-full = { $name } % full
+home-token-ends = access token ends { $name }
+home-token-ended = access token ended { $name }
+home-public = Public projects
+home-nothing-public = Nothing is public here. Sign in to see your projects.
+home-pushes = Recent pushes
+about-licence = Free software under the Apache License 2.0.

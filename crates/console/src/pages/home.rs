@@ -2,11 +2,13 @@
 
 use actix_web::HttpResponse;
 use askama::Template;
-use tenancy::list::Query;
-use tenancy::{Project, Statistics};
+use tenancy::list::{Query, Value};
+use tenancy::{Act, ActSelection, Project, ProjectQuota, ShownToken, Statistics};
 
 use crate::failure::Failure;
-use crate::shell::Shell;
+use crate::pages::admin::audit::refused_logins;
+use crate::platform::Room;
+use crate::shell::{Shell, segment};
 use crate::view::View;
 
 #[derive(Template)]
@@ -16,6 +18,86 @@ struct HomePage {
     projects: Vec<Project>,
     total: i64,
     statistics: Option<Statistics>,
+    /// Pushes to projects whose record the viewer may read, the newest first.
+    pushes: Vec<Push>,
+    /// Own access tokens that end soon or have ended.
+    ending: Vec<ShownToken>,
+    /// Projects that are nearly full, for system administrators.
+    full: Vec<ProjectQuota>,
+    /// The rest is for system administrators as well.
+    rooms: Vec<Room>,
+    refused: i64,
+}
+
+/// Days before the end at which a token wants attention.
+const NEAR_DAYS: i64 = 14;
+
+/// Percent of a limit above which a project wants attention.
+const FULL_PERCENT: i64 = 90;
+
+/// Rows of each short list.
+const FEW: i64 = 8;
+
+impl HomePage {
+    fn wants_attention(&self) -> bool {
+        !self.ending.is_empty() || !self.full.is_empty()
+    }
+
+    fn percent(&self, quota: &ProjectQuota) -> i64 {
+        percent(quota)
+    }
+}
+
+fn percent(quota: &ProjectQuota) -> i64 {
+    let share = i128::from(quota.used) * 100 / i128::from(quota.hard.max(1));
+    i64::try_from(share).unwrap_or(i64::MAX)
+}
+
+/// A push, with the page of the repository it went to.
+struct Push {
+    act: Act,
+    path: String,
+}
+
+impl Push {
+    /// Names of artifacts are `project/repository`, with a tag or a digest behind it.
+    fn of(act: Act) -> Self {
+        let name = act.object_name.split('@').next().unwrap_or_default();
+        let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+        let (project, repository) = name.split_once('/').unwrap_or((name, ""));
+        let path = format!("/projects/{}/repositories/{}", segment(project), segment(repository));
+        Self { path, act }
+    }
+}
+
+async fn pushes(view: &View) -> Result<Vec<Push>, Failure> {
+    let term = |key: &str, value: &str| (key.to_owned(), Value::Exact(value.to_owned()));
+    let query = Query {
+        terms: vec![
+            term("resource_type", "artifact"),
+            term("operation", "create"),
+            term("operation_result", "true"),
+        ],
+        sort: vec![("op_time".to_owned(), true)],
+        page_size: FEW,
+        ..Query::default()
+    };
+    let readable = view.state.tenancy.trail_for(&view.caller).await?;
+    let page = readable.page(ActSelection::Everything, &query).await?;
+    Ok(page.rows.into_iter().map(Push::of).collect())
+}
+
+async fn ending(view: &View) -> Result<Vec<ShownToken>, Failure> {
+    let permit = view.state.tenancy.tokens_permit(&view.caller, view.user()?.user.id).await?;
+    let tokens = view.state.tenancy.access_token_list(&permit, 1, 100).await?.rows;
+    let soon = view.now + chrono::Duration::days(NEAR_DAYS);
+    Ok(tokens.into_iter().filter(|shown| shown.token.expires_at.is_some_and(|end| end < soon)).collect())
+}
+
+async fn full(view: &View) -> Result<Vec<ProjectQuota>, Failure> {
+    let query = Query { sort: vec![("fullness".to_owned(), true)], page_size: FEW, ..Query::default() };
+    let quotas = view.state.tenancy.quota_list(&view.caller, None, &query).await?.rows;
+    Ok(quotas.into_iter().filter(|quota| quota.hard > 0 && percent(quota) >= FULL_PERCENT).collect())
 }
 
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -26,5 +108,27 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         None => None,
     };
     let s = view.shell("home", view.t("home-title"));
-    view.page(&HomePage { s, projects: page.rows, total: page.total, statistics })
+    let mut home = HomePage {
+        s,
+        projects: page.rows,
+        total: page.total,
+        statistics,
+        pushes: Vec::new(),
+        ending: Vec::new(),
+        full: Vec::new(),
+        rooms: Vec::new(),
+        refused: 0,
+    };
+    if view.signed_in.is_some() {
+        home.pushes = pushes(view).await?;
+        home.ending = ending(view).await?;
+    }
+    if view.caller.is_sysadmin() {
+        home.full = full(view).await?;
+        home.refused = refused_logins(view).await?;
+        if let Some(platform) = &view.state.platform {
+            home.rooms = platform.rooms().await;
+        }
+    }
+    view.page(&home)
 }

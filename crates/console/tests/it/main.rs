@@ -3,5 +3,8 @@
 
 extern crate hythe_console as console;
 
+mod admin;
+mod docs;
+mod me;
 mod repositories;
 mod world;

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::{PASSWORD, administrator, login, new_user, origin, quiet, secret, user};
-use crate::{Caller, Config, Error, Identity, NewUser, Principal, Profile, UserId};
+use crate::{Caller, Config, Error, Identity, NewUser, Preferences, Principal, Profile, UserId};
 
 const HERE: &str = "192.0.2.1";
 
@@ -265,4 +265,52 @@ async fn refresh_tokens_live_and_die_with_their_password() {
     assert_eq!(identity.purge().await.unwrap().refresh_tokens, 1);
     let off = quiet(&database, Config { refresh_token_days: 0, ..Config::default() }).await;
     assert!(!off.refresh_tokens_enabled() && off.issue_refresh(&principal, "").await.is_err());
+}
+
+#[tokio::test]
+async fn preferences_come_with_every_session() {
+    let database = database::testing::database().await;
+    let identity = quiet(&database, Config::default()).await;
+    administrator(&identity).await;
+    let alice = user(&identity, "alice").await;
+    let session = identity.sign_in("alice", &secret(PASSWORD), 60, &origin(HERE)).await.unwrap();
+    let cookie = session.secret.expose_str().unwrap();
+    let held = identity.session(cookie).await.unwrap().unwrap();
+    assert_eq!(held.preferences, Preferences::default());
+    for theme in ["dark", "light"] {
+        let chosen = Preferences {
+            theme: theme.to_owned(),
+            page_size: 50,
+            shortcuts: false,
+            ..held.preferences.clone()
+        };
+        identity.preferences_set(&held.user, &chosen).await.unwrap();
+        assert_eq!(identity.session(cookie).await.unwrap().unwrap().preferences, chosen);
+    }
+    for bad in [
+        Preferences { language: "l".repeat(17), ..Preferences::default() },
+        Preferences { client: "a\0".to_owned(), ..Preferences::default() },
+        Preferences { page_size: 101, ..Preferences::default() },
+    ] {
+        assert!(matches!(identity.preferences_set(&held.user, &bad).await, Err(Error::Invalid(_))));
+    }
+    assert_eq!(identity.sessions_of(alice).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn administrators_end_the_sessions_of_others() {
+    let database = database::testing::database().await;
+    let identity = quiet(&database, Config::default()).await;
+    let admin = administrator(&identity).await;
+    let (alice, bob) = (user(&identity, "alice").await, user(&identity, "bob").await);
+    for name in ["alice", "alice", "bob"] {
+        identity.sign_in(name, &secret(PASSWORD), 60, &origin(HERE)).await.unwrap();
+    }
+    let as_bob = caller(&identity, bob).await;
+    assert!(matches!(identity.user_sessions_end(&as_bob, alice).await, Err(Error::Forbidden)));
+    assert!(matches!(identity.user_sessions_end(&nobody(), alice).await, Err(Error::Unauthenticated)));
+    assert!(matches!(identity.user_sessions_end(&admin, UserId(999)).await, Err(Error::UserUnknown(_))));
+    assert_eq!(identity.user_sessions_end(&admin, alice).await.unwrap(), 2);
+    assert_eq!(identity.user_sessions_end(&admin, alice).await.unwrap(), 0);
+    assert_eq!(identity.sessions_of(bob).await.unwrap().len(), 1);
 }

@@ -113,6 +113,7 @@ async fn quotas_over_the_api() {
         ("sort=hard.storage&reference=project", "alpha beta"),
         ("sort=-hard.storage", "beta alpha"),
         ("sort=-used.storage", "beta alpha"),
+        ("sort=-fullness", "alpha beta"),
         ("sort=creation_time&page_size=1", "alpha"),
         ("reference_id=0", ""),
     ] {
