@@ -100,10 +100,6 @@ impl List {
         self.page * self.size < self.total
     }
 
-    pub fn sizes(&self) -> [i64; 3] {
-        SIZES
-    }
-
     /// This list at another page.
     pub fn at(&self, page: i64) -> String {
         Self { page, ..self.clone() }.address()

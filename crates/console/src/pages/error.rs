@@ -11,7 +11,6 @@ use crate::view::View;
 pub(crate) struct ErrorPage {
     s: Shell,
     status: u16,
-    what: String,
     why: String,
     next: String,
     detail: String,
@@ -35,9 +34,8 @@ impl ErrorPage {
         let what = view.t(&format!("error-{kind}-what"));
         let detail = if failure.detail == "stale form" { "" } else { &failure.detail };
         Self {
-            s: view.shell("", what.clone()),
+            s: view.shell("", what),
             status,
-            what,
             why: view.t(&format!("error-{kind}-why")),
             next: view.t(&format!("error-{kind}-next")),
             detail: detail.to_owned(),
