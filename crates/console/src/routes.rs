@@ -108,10 +108,34 @@ routes! {
     "console_jobs" "GET" "/jobs" SignedIn pages::jobs::list;
     "console_job" "GET" "/jobs/{job}" SignedIn pages::jobs::show;
     // Projects
+    // Projects and what belongs to them; robots of the installation share their pages with those of projects.
+    "console_system_robots" "GET" "/admin/robots" SignedIn pages::robots::list;
+    "console_system_robot_new" "GET" "/admin/robots/new" SignedIn pages::robots::new;
+    "console_system_robot_new_do" "POST" "/admin/robots/new" SignedIn pages::robots::create;
+    "console_system_robot" "GET" "/admin/robots/{robot}" SignedIn pages::robots::show;
+    "console_system_robot_secret_do" "POST" "/admin/robots/{robot}/secret" SignedIn pages::robots::refresh;
+    "console_system_robot_disable_do" "POST" "/admin/robots/{robot}/disable" SignedIn pages::robots::disable;
+    "console_system_robot_enable_do" "POST" "/admin/robots/{robot}/enable" SignedIn pages::robots::enable;
+    "console_system_robot_delete" "GET" "/admin/robots/{robot}/-/delete" SignedIn pages::robots::confirm;
+    "console_system_robot_delete_do" "POST" "/admin/robots/{robot}/-/delete" SignedIn pages::robots::delete;
     "console_projects" "GET" "/projects" Anyone pages::projects::list;
     "console_project_new" "GET" "/projects/new" SignedIn pages::projects::new;
     "console_project_new_do" "POST" "/projects/new" SignedIn pages::projects::create;
     "console_project" "GET" "/projects/{project}" Anyone pages::projects::overview;
+    "console_members" "GET" "/projects/{project}/members" Anyone pages::members::list;
+    "console_member_add_do" "POST" "/projects/{project}/members" Anyone pages::members::add;
+    "console_member_role_do" "POST" "/projects/{project}/members/{member}/role" Anyone pages::members::change;
+    "console_member_delete" "GET" "/projects/{project}/members/{member}/-/delete" Anyone pages::members::confirm;
+    "console_member_delete_do" "POST" "/projects/{project}/members/{member}/-/delete" Anyone pages::members::remove;
+    "console_robots" "GET" "/projects/{project}/robots" Anyone pages::robots::list;
+    "console_robot_new" "GET" "/projects/{project}/robots/new" Anyone pages::robots::new;
+    "console_robot_new_do" "POST" "/projects/{project}/robots/new" Anyone pages::robots::create;
+    "console_robot" "GET" "/projects/{project}/robots/{robot}" Anyone pages::robots::show;
+    "console_robot_secret_do" "POST" "/projects/{project}/robots/{robot}/secret" Anyone pages::robots::refresh;
+    "console_robot_disable_do" "POST" "/projects/{project}/robots/{robot}/disable" Anyone pages::robots::disable;
+    "console_robot_enable_do" "POST" "/projects/{project}/robots/{robot}/enable" Anyone pages::robots::enable;
+    "console_robot_delete" "GET" "/projects/{project}/robots/{robot}/-/delete" Anyone pages::robots::confirm;
+    "console_robot_delete_do" "POST" "/projects/{project}/robots/{robot}/-/delete" Anyone pages::robots::delete;
     "console_repositories" "GET" "/projects/{project}/repositories" Anyone pages::repositories::list;
     // Repositories; the last line takes the rest of the path as a name.
     "console_client_do" "POST" "/-/client" Anyone pages::repository::commands::choose;

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use tenancy::list::Value;
+use tenancy::roles::{Action, Resource};
 use tenancy::{NewProject, Permit, Project, ReadProject, Summary};
 
 use crate::failure::Failure;
@@ -73,13 +74,25 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
     }
 }
 
-/// The frame of a page inside a project. `tab` is the key of the open tab.
+/// The frame of a page inside a project, with the tabs that the viewer may open. `tab` is the key of the open one.
 pub(crate) fn project_shell<A>(view: &View, permit: &Permit<A>, tab: &'static str, title: String) -> Shell {
     let base = format!("/projects/{}", segment(permit.name.as_str()));
-    let tabs = [("project-tab-overview", ""), ("project-tab-repositories", "/repositories")]
-        .into_iter()
-        .map(|(key, path)| Tab { key, path: format!("{base}{path}"), current: key == tab })
-        .collect();
+    let may = |resource, action| permit.rights().allow(resource, action);
+    let policies =
+        may(Resource::ImmutableTag, Action::List) || may(Resource::Configuration, Action::Read);
+    let tabs = [
+        ("project-tab-overview", "", may(Resource::Project, Action::Read)),
+        ("project-tab-repositories", "/repositories", may(Resource::Repository, Action::List)),
+        ("project-tab-members", "/members", may(Resource::Member, Action::List)),
+        ("project-tab-robots", "/robots", may(Resource::Robot, Action::List)),
+        ("project-tab-policies", "/policies", policies),
+        ("project-tab-activity", "/activity", may(Resource::Log, Action::List)),
+        ("project-tab-settings", "/settings", may(Resource::Project, Action::Update)),
+    ]
+    .into_iter()
+    .filter(|(.., open)| *open)
+    .map(|(key, path, _)| Tab { key, path: format!("{base}{path}"), current: key == tab })
+    .collect();
     view.shell("projects", title)
         .crumb(view.t("projects-title"), "/projects")
         .crumb(permit.name.as_str(), base)

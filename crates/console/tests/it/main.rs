@@ -7,4 +7,6 @@ mod admin;
 mod docs;
 mod me;
 mod repositories;
+mod members;
+mod robots;
 mod world;

@@ -1,0 +1,667 @@
+//! Robots: accounts of programs, of one project or of the installation. Both have the same pages, at two places.
+//!
+//! A secret is in one answer and nowhere else. That answer comes to a `POST`; sent once more, the form is refused,
+//! because the name is taken or because the robot was changed since the form was made.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::json;
+use tenancy::list::{Query, Value};
+use tenancy::roles::{self, Action, Resource};
+use tenancy::{
+    CreateRobot, DeleteRobot, Error, ListRobots, ProjectId, Robot, RobotInput, RobotLevel,
+    RobotPermission, RobotPermit, UpdateRobot,
+};
+
+use crate::failure::Failure;
+use crate::form::Form;
+use crate::list::List;
+use crate::pages::projects::project_shell;
+use crate::problem::Problem;
+use crate::shell::{Shell, Told, segment};
+use crate::view::View;
+
+/// Days before its end from which a robot is said to end soon.
+const SOON_DAYS: i64 = 14;
+
+/// Whose robots the pages are about.
+struct Place {
+    /// Nothing for robots of the installation.
+    project: Option<(ProjectId, String)>,
+    base: String,
+    /// The frame of the pages, with the title of the list.
+    shell: Shell,
+    may_create: bool,
+    may_update: bool,
+    may_delete: bool,
+}
+
+impl Place {
+    /// Robots of the project of the path, or of the installation when it names none.
+    async fn of(view: &View) -> Result<Self, Failure> {
+        let title = view.t("robots-title");
+        if view.segment("project").is_empty() {
+            if !view.caller.is_sysadmin() {
+                return Err(Failure::hidden());
+            }
+            let shell = view.shell("robots", title);
+            let base = "/admin/robots".to_owned();
+            return Ok(Self { project: None, base, shell, may_create: true, may_update: true, may_delete: true });
+        }
+        let permit = view.permit::<ListRobots>().await?;
+        let may = |action| permit.rights().allow(Resource::Robot, action);
+        let name = permit.name.to_string();
+        Ok(Self {
+            base: format!("/projects/{}/robots", segment(&name)),
+            shell: project_shell(view, &permit, "project-tab-robots", title),
+            may_create: may(Action::Create),
+            may_update: may(Action::Update),
+            may_delete: may(Action::Delete),
+            project: Some((permit.project, name)),
+        })
+    }
+
+    /// The frame of a page below the list.
+    fn below(self, title: String) -> Shell {
+        let mut shell = self.shell;
+        if self.project.is_none() {
+            let (list, base) = (shell.title.clone(), self.base);
+            shell = shell.crumb(list, base);
+        }
+        shell.title = title;
+        shell
+    }
+
+    fn id(&self) -> Option<ProjectId> {
+        self.project.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The name without the project's, as paths of pages have it.
+    fn short(&self, login: &str) -> String {
+        let stored = login.split_once(['$', '+']).map_or(login, |(_, stored)| stored);
+        let project = self.project.as_ref().map(|(_, name)| format!("{name}+")).unwrap_or_default();
+        stored.strip_prefix(&project).unwrap_or(stored).to_owned()
+    }
+
+    /// The robot of the path.
+    async fn robot(&self, view: &View) -> Result<Robot, Failure> {
+        let short = view.segment("robot");
+        let stored = match &self.project {
+            Some((_, project)) => format!("{project}+{short}"),
+            None => short,
+        };
+        let query = Query { terms: vec![("name".to_owned(), Value::Exact(stored))], ..Query::default() };
+        let page = view.state.tenancy.robot_list(&view.caller, self.id(), &query).await?;
+        page.rows.into_iter().next().ok_or_else(Failure::hidden)
+    }
+}
+
+/// The name that needs no quotes in shells and CI files.
+fn safe_name(login: &str) -> String {
+    login.replacen("robot$", "robot+", 1)
+}
+
+/// Where a robot stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ready,
+    Soon,
+    Ended,
+    Disabled,
+}
+
+/// A robot as pages show it.
+struct Row {
+    name: String,
+    short: String,
+    description: String,
+    standing: Standing,
+    expires_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+    last_used_address: String,
+    last_used_client: String,
+    disabled: bool,
+    /// What it may do: where, and which rights.
+    permissions: Vec<RobotPermission>,
+    /// Changes with every change of the robot.
+    version: String,
+}
+
+impl Row {
+    fn new(view: &View, place: &Place, robot: Robot) -> Self {
+        let account = robot.account;
+        let left = account.expires_at.map(|end| end - view.now);
+        let standing = match left {
+            _ if account.disabled => Standing::Disabled,
+            Some(left) if left <= chrono::Duration::zero() => Standing::Ended,
+            Some(left) if left <= chrono::Duration::days(SOON_DAYS) => Standing::Soon,
+            _ => Standing::Ready,
+        };
+        let login = account.login_name();
+        Self {
+            short: place.short(&login),
+            name: safe_name(&login),
+            description: account.description,
+            standing,
+            expires_at: account.expires_at,
+            created_at: account.created_at,
+            last_used_at: account.last_used_at,
+            last_used_address: account.last_used_address,
+            last_used_client: account.last_used_client,
+            disabled: account.disabled,
+            permissions: robot.permissions,
+            version: account.updated_at.timestamp_micros().to_string(),
+        }
+    }
+
+    /// Key and class of the badge.
+    fn badge(&self) -> (&'static str, &'static str) {
+        match self.standing {
+            Standing::Ready => ("robot-ready", "ok"),
+            Standing::Soon => ("robot-soon", "warn"),
+            Standing::Ended => ("robot-ended", "bad"),
+            Standing::Disabled => ("robot-disabled", ""),
+        }
+    }
+
+    /// Key of the words for what it may do.
+    fn summary(&self) -> &'static str {
+        let held: Vec<(&str, &str)> = self
+            .permissions
+            .iter()
+            .flat_map(|entry| entry.access.iter().map(|(resource, action)| (resource.as_str(), action.as_str())))
+            .collect();
+        let push = held.contains(&("repository", "push"));
+        let content = |right: &(&str, &str)| ["repository", "artifact", "tag"].contains(&right.0);
+        let takes = held.iter().any(|(_, action)| *action == "delete");
+        match (push, held.iter().all(content) && !takes) {
+            (false, true) if held == [("repository", "pull")] => "robot-preset-pull",
+            (true, true) if held.iter().all(|(resource, _)| *resource == "repository") => "robot-preset-push",
+            (true, true) => "robot-preset-ci",
+            _ => "robot-preset-custom",
+        }
+    }
+
+    /// The rights of one place, in words.
+    fn rights(&self, s: &Shell, entry: &RobotPermission) -> Vec<(String, Vec<String>)> {
+        let mut rights: Vec<(String, Vec<String>)> = Vec::new();
+        for (resource, action) in &entry.access {
+            let (resource, action) = (s.t(resource_key(resource)), s.t(action_key(action)));
+            match rights.last_mut().filter(|(last, _)| *last == resource) {
+                Some((_, actions)) => actions.push(action),
+                None => rights.push((resource, vec![action])),
+            }
+        }
+        rights
+    }
+}
+
+/// Key of the name of what a right is about.
+fn resource_key(resource: &str) -> &'static str {
+    match resource {
+        "project" => "right-project",
+        "member" => "right-member",
+        "metadata" => "right-metadata",
+        "log" => "right-log",
+        "label" => "right-label",
+        "quota" => "right-quota",
+        "repository" => "right-repository",
+        "immutable-tag" => "right-immutable-tag",
+        "robot" => "right-robot",
+        "artifact" => "right-artifact",
+        "artifact-addition" => "right-artifact-addition",
+        "tag" => "right-tag",
+        "accessory" => "right-accessory",
+        "artifact-label" => "right-artifact-label",
+        "audit-log" => "right-audit-log",
+        "system-volumes" => "right-system-volumes",
+        "catalog" => "right-catalog",
+        "user" => "right-user",
+        "user-group" => "right-user-group",
+        _ => "right-other",
+    }
+}
+
+/// Key of what a right lets somebody do.
+fn action_key(action: &str) -> &'static str {
+    match action {
+        "create" => "action-create",
+        "read" => "action-read",
+        "update" => "action-update",
+        "delete" => "action-delete",
+        "list" => "action-list",
+        "pull" => "action-pull",
+        "push" => "action-push",
+        _ => "action-other",
+    }
+}
+
+/// Rights of features that are not there cannot be given here; the API knows them for the sake of its clients.
+fn offered(resource: &str) -> bool {
+    resource_key(resource) != "right-other"
+}
+
+/// A line of the matrix of rights.
+struct Line {
+    key: &'static str,
+    /// `resource:action` with the key of the action.
+    rights: Vec<(String, &'static str)>,
+}
+
+/// What robots may hold in projects.
+fn project_matrix() -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (resource, action) in roles::robot_catalogue().filter(|(resource, _)| offered(resource.as_str())) {
+        let key = resource_key(resource.as_str());
+        let right = (format!("{resource}:{action}"), action_key(action.as_str()));
+        match lines.last_mut().filter(|line| line.key == key) {
+            Some(line) => line.rights.push(right),
+            None => lines.push(Line { key, rights: vec![right] }),
+        }
+    }
+    lines
+}
+
+/// What robots may hold on the installation.
+fn system_matrix() -> Vec<Line> {
+    let line = |(resource, actions): &(&'static str, &'static [Action])| Line {
+        key: resource_key(resource),
+        rights: actions
+            .iter()
+            .map(|action| (format!("{resource}:{action}"), action_key(action.as_str())))
+            .collect(),
+    };
+    roles::ROBOT_SYSTEM.iter().filter(|(resource, _)| offered(resource)).map(line).collect()
+}
+
+#[derive(Template)]
+#[template(path = "robots/list.html")]
+struct ListPage {
+    s: Shell,
+    l: List,
+    base: String,
+    of_project: bool,
+    may_create: bool,
+    robots: Vec<Row>,
+}
+
+pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
+    let place = Place::of(view).await?;
+    let mut l = List::of(view, &["name", "expires_at", "-creation_time"], &[]);
+    let page = view.state.tenancy.robot_list(&view.caller, place.id(), &l.query("name")).await?;
+    l.total = page.total;
+    let robots = page.rows.into_iter().map(|robot| Row::new(view, &place, robot)).collect();
+    let (base, of_project, may_create) = (place.base.clone(), place.project.is_some(), place.may_create);
+    view.page(&ListPage { s: place.shell, l, base, of_project, may_create, robots })
+}
+
+/// What was typed into the form of a new robot.
+struct Typed {
+    name: String,
+    description: String,
+    expiry: String,
+    date: String,
+    preset: String,
+    projects: String,
+    rights: Vec<String>,
+    system_rights: Vec<String>,
+}
+
+impl Default for Typed {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            description: String::new(),
+            expiry: "90".to_owned(),
+            date: String::new(),
+            preset: "pull".to_owned(),
+            projects: "*".to_owned(),
+            rights: Vec::new(),
+            system_rights: Vec::new(),
+        }
+    }
+}
+
+impl Typed {
+    fn of(form: &Form) -> Self {
+        let text = |name: &str| form.text(name).to_owned();
+        let all = |name: &str| form.all(name).into_iter().map(ToOwned::to_owned).collect();
+        Self {
+            name: text("name"),
+            description: text("description"),
+            expiry: text("expiry"),
+            date: text("date"),
+            preset: text("preset"),
+            projects: text("projects"),
+            rights: all("right"),
+            system_rights: all("systemright"),
+        }
+    }
+
+    /// Days until the end, -1 for none.
+    fn days(&self, view: &View) -> Result<i64, Problem> {
+        match self.expiry.as_str() {
+            "never" => Ok(-1),
+            "date" => {
+                let today = view.now.date_naive();
+                let date: NaiveDate =
+                    self.date.parse().map_err(|_| Problem::new("date", view.t("robot-date-missing")))?;
+                let days = (date - today).num_days();
+                if days > 0 { Ok(days) } else { Err(Problem::new("date", view.t("robot-date-past"))) }
+            }
+            days => days.parse().map_err(|_| Problem::new("expiry", view.t("robot-expiry-missing"))),
+        }
+    }
+
+    /// The rights that were chosen in projects.
+    fn access(&self) -> Vec<(String, String)> {
+        let right = |text: &str| text.split_once(':').map(|(one, other)| (one.to_owned(), other.to_owned()));
+        let of = |rights: &[&str]| rights.iter().filter_map(|text| right(text)).collect();
+        match self.preset.as_str() {
+            "pull" => of(&["repository:pull"]),
+            "push" => of(&["repository:pull", "repository:push"]),
+            "ci" => of(&[
+                "repository:list",
+                "repository:read",
+                "repository:pull",
+                "repository:push",
+                "artifact:list",
+                "artifact:read",
+                "tag:list",
+                "tag:create",
+            ]),
+            _ => self.rights.iter().filter_map(|text| right(text)).collect(),
+        }
+    }
+
+    fn permissions(&self, project: Option<&str>) -> Vec<RobotPermission> {
+        let entry = |kind: &str, namespace: &str, access| RobotPermission {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            access,
+        };
+        let access = self.access();
+        if let Some(project) = project {
+            return vec![entry("project", project, access)];
+        }
+        let mut entries = Vec::new();
+        let system: Vec<(String, String)> = self
+            .system_rights
+            .iter()
+            .filter_map(|text| text.split_once(':'))
+            .map(|(one, other)| (one.to_owned(), other.to_owned()))
+            .collect();
+        if !system.is_empty() {
+            entries.push(entry("system", "/", system));
+        }
+        if !access.is_empty() {
+            let names = self.projects.split([' ', ',', '\n', '\r', '\t']).filter(|name| !name.is_empty());
+            entries.extend(names.map(|name| entry("project", name, access.clone())));
+        }
+        entries
+    }
+}
+
+#[derive(Template)]
+#[template(path = "robots/new.html")]
+struct NewPage {
+    s: Shell,
+    base: String,
+    /// What the name begins with when it is used.
+    prefix: String,
+    of_project: bool,
+    typed: Typed,
+    matrix: Vec<Line>,
+    system_matrix: Vec<Line>,
+    presets: [(&'static str, &'static str, &'static str); 4],
+    expiries: [(&'static str, &'static str); 5],
+    p: Problem,
+}
+
+impl NewPage {
+    fn new(place: Place, typed: Typed, p: Problem, title: String) -> Self {
+        let project = place.project.as_ref().map(|(_, name)| format!("{name}+")).unwrap_or_default();
+        Self {
+            base: place.base.clone(),
+            prefix: format!("robot+{project}"),
+            of_project: place.project.is_some(),
+            s: place.below(title),
+            typed,
+            matrix: project_matrix(),
+            system_matrix: system_matrix(),
+            presets: [
+                ("pull", "robot-preset-pull", "robot-preset-pull-what"),
+                ("push", "robot-preset-push", "robot-preset-push-what"),
+                ("ci", "robot-preset-ci", "robot-preset-ci-what"),
+                ("custom", "robot-preset-custom", "robot-preset-custom-what"),
+            ],
+            expiries: [
+                ("30", "robot-expiry-30"),
+                ("90", "robot-expiry-90"),
+                ("365", "robot-expiry-365"),
+                ("never", "robot-expiry-never"),
+                ("date", "robot-expiry-date"),
+            ],
+            p,
+        }
+    }
+
+    fn ticked(&self, right: &String) -> bool {
+        self.typed.rights.contains(right)
+    }
+
+    fn system_ticked(&self, right: &String) -> bool {
+        self.typed.system_rights.contains(right)
+    }
+}
+
+/// The place, for who may make robots there.
+async fn place_to_create(view: &View) -> Result<Place, Failure> {
+    if !view.segment("project").is_empty() {
+        view.permit::<CreateRobot>().await?;
+    }
+    Place::of(view).await
+}
+
+pub(crate) async fn new(view: &mut View) -> Result<HttpResponse, Failure> {
+    let place = place_to_create(view).await?;
+    view.page(&NewPage::new(place, Typed::default(), Problem::default(), view.t("robot-new-title")))
+}
+
+pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.form().await?;
+    let place = place_to_create(view).await?;
+    let typed = Typed::of(&form);
+    let made = match typed.days(view) {
+        Err(problem) => Err(problem),
+        Ok(days) => {
+            let input = RobotInput {
+                name: typed.name.clone(),
+                level: if place.project.is_some() { RobotLevel::Project } else { RobotLevel::System },
+                description: typed.description.clone(),
+                duration_days: Some(days),
+                disabled: None,
+                permissions: typed.permissions(place.project.as_ref().map(|(_, name)| name.as_str())),
+            };
+            let empty = input.permissions.iter().all(|entry| entry.access.is_empty());
+            if empty {
+                Err(Problem::new("preset", view.t("robot-rights-missing")))
+            } else {
+                match view.state.tenancy.robot_create(&view.caller, &input).await {
+                    Ok(created) => Ok(created),
+                    Err(Error::RobotExists(_)) => Err(Problem::new(
+                        "name",
+                        view.language.text("robot-exists", &[("name", typed.name.as_str().into())]),
+                    )),
+                    Err(err) => Err(Problem::of("name", err.into())?),
+                }
+            }
+        }
+    };
+    match made {
+        Ok(created) => {
+            let secret = created.secret.expose_str().unwrap_or_default().to_owned();
+            let title = view.language.text("robot-made", &[("name", safe_name(&created.name).into())]);
+            secret_page(view, place, &created.name, secret, title)
+        }
+        Err(problem) => {
+            let page = NewPage::new(place, typed, problem, view.t("robot-new-title"));
+            view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "robots/secret.html")]
+struct SecretPage {
+    s: Shell,
+    name: String,
+    secret: String,
+    /// The page of the robot.
+    robot: String,
+    docker_config: String,
+    kubernetes: String,
+    environment: String,
+}
+
+fn secret_page(
+    view: &View,
+    place: Place,
+    login: &str,
+    secret: String,
+    title: String,
+) -> Result<HttpResponse, Failure> {
+    let (host, name) = (view.host(), safe_name(login));
+    let auth = STANDARD.encode(format!("{name}:{secret}"));
+    let auths = json!({ "auths": { host.clone(): { "auth": auth } } });
+    let docker_config = serde_json::to_string_pretty(&auths).unwrap_or_default();
+    // One line, as Kubernetes wants it.
+    let encoded = STANDARD.encode(auths.to_string());
+    let short = place.short(login);
+    let kubernetes = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
+         .dockerconfigjson: {encoded}",
+        format!("registry-{short}").replace(['_', '.', '+'], "-")
+    );
+    let environment =
+        format!("REGISTRY_HOST={host}\nREGISTRY_USER={name}\nREGISTRY_PASSWORD={secret}");
+    let robot = format!("{}/{}", place.base, segment(&short));
+    let s = place.below(title);
+    view.page(&SecretPage { s, name, secret, robot, docker_config, kubernetes, environment })
+}
+
+#[derive(Template)]
+#[template(path = "robots/robot.html")]
+struct RobotPage {
+    s: Shell,
+    base: String,
+    robot: Row,
+    may_update: bool,
+    may_delete: bool,
+    p: Problem,
+}
+
+impl RobotPage {
+    fn new(view: &View, place: Place, robot: Robot, p: Problem) -> Self {
+        let robot = Row::new(view, &place, robot);
+        let (may_update, may_delete) = (place.may_update, place.may_delete);
+        let base = format!("{}/{}", place.base, segment(&robot.short));
+        Self { s: place.below(robot.name.clone()), base, robot, may_update, may_delete, p }
+    }
+}
+
+pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
+    let place = Place::of(view).await?;
+    let robot = place.robot(view).await?;
+    view.page(&RobotPage::new(view, place, robot, Problem::default()))
+}
+
+async fn permit_to_update(view: &View, robot: &Robot) -> Result<RobotPermit<UpdateRobot>, Failure> {
+    Ok(view.state.tenancy.robot_permit(&view.caller, robot.account.id).await?)
+}
+
+pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.form().await?;
+    let place = Place::of(view).await?;
+    let robot = place.robot(view).await?;
+    let permit = permit_to_update(view, &robot).await?;
+    let login = robot.account.login_name();
+    if form.text("version") != robot.account.updated_at.timestamp_micros().to_string() {
+        let problem = Problem::new("secret", view.t("robot-secret-shown"));
+        return view
+            .page_with(StatusCode::UNPROCESSABLE_ENTITY, &RobotPage::new(view, place, robot, problem));
+    }
+    let made = view.state.tenancy.robot_rekey(&permit, None).await?;
+    let secret = made.as_ref().and_then(|secret| secret.expose_str()).unwrap_or_default().to_owned();
+    let title = view.language.text("robot-refreshed", &[("name", safe_name(&login).into())]);
+    secret_page(view, place, &login, secret, title)
+}
+
+pub(crate) async fn disable(view: &mut View) -> Result<HttpResponse, Failure> {
+    switch(view, true).await
+}
+
+pub(crate) async fn enable(view: &mut View) -> Result<HttpResponse, Failure> {
+    switch(view, false).await
+}
+
+async fn switch(view: &mut View, disabled: bool) -> Result<HttpResponse, Failure> {
+    view.form().await?;
+    let place = Place::of(view).await?;
+    let robot = place.robot(view).await?;
+    let permit = permit_to_update(view, &robot).await?;
+    let login = robot.account.login_name();
+    let input = RobotInput {
+        name: login.clone(),
+        level: robot.level(),
+        description: robot.account.description,
+        duration_days: None,
+        disabled: Some(disabled),
+        permissions: robot.permissions,
+    };
+    view.state.tenancy.robot_update(&permit, &input).await?;
+    let page = format!("{}/{}", place.base, segment(&place.short(&login)));
+    let told = if disabled {
+        Told::new("told-robot-disabled", safe_name(&login)).undo(format!("{page}/enable"), Vec::new())
+    } else {
+        Told::new("told-robot-enabled", safe_name(&login))
+    };
+    Ok(view.done(&page, told))
+}
+
+#[derive(Template)]
+#[template(path = "robots/delete.html")]
+struct DeletePage {
+    s: Shell,
+    base: String,
+    robot: Row,
+}
+
+/// The robot of the path with the proof that the viewer may delete it.
+async fn to_delete(view: &View) -> Result<(Place, Robot, RobotPermit<DeleteRobot>), Failure> {
+    let place = Place::of(view).await?;
+    let robot = place.robot(view).await?;
+    let permit = view.state.tenancy.robot_permit(&view.caller, robot.account.id).await?;
+    Ok((place, robot, permit))
+}
+
+pub(crate) async fn confirm(view: &mut View) -> Result<HttpResponse, Failure> {
+    let (place, robot, _) = to_delete(view).await?;
+    let robot = Row::new(view, &place, robot);
+    let base = format!("{}/{}", place.base, segment(&robot.short));
+    let title = view.language.text("robot-delete-title", &[("name", robot.name.as_str().into())]);
+    view.page(&DeletePage { s: place.below(title), base, robot })
+}
+
+pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
+    view.form().await?;
+    let (place, robot, permit) = to_delete(view).await?;
+    view.state.tenancy.robot_delete(&permit).await?;
+    let told = Told::new("told-robot-deleted", safe_name(&robot.account.login_name()));
+    Ok(view.done(&place.base, told))
+}
