@@ -59,7 +59,7 @@ pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
 pub use referrers::{Referrer, Referrers};
-pub use removal::{Removals, RemoveProject};
+pub use removal::{Removal, Removals, RemoveProject};
 pub use repositories::{Repositories, Repository};
 pub use store::{record_store_roots, store_record};
 pub use tags::{Tag, Tags};

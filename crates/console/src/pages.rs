@@ -12,6 +12,7 @@ pub(crate) mod login;
 pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod paste;
+pub(crate) mod project_settings;
 pub(crate) mod projects;
 pub(crate) mod repositories;
 pub(crate) mod repository;

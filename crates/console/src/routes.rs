@@ -122,6 +122,12 @@ routes! {
     "console_project_new" "GET" "/projects/new" SignedIn pages::projects::new;
     "console_project_new_do" "POST" "/projects/new" SignedIn pages::projects::create;
     "console_project" "GET" "/projects/{project}" Anyone pages::projects::overview;
+    "console_settings" "GET" "/projects/{project}/settings" Anyone pages::project_settings::show;
+    "console_settings_do" "POST" "/projects/{project}/settings" Anyone pages::project_settings::save;
+    "console_quota_do" "POST" "/projects/{project}/quota" Anyone pages::project_settings::save_quota;
+    "console_project_delete" "GET" "/projects/{project}/-/delete" Anyone pages::project_settings::confirm;
+    "console_project_delete_do" "POST" "/projects/{project}/-/delete" Anyone pages::project_settings::delete;
+    "console_job" "GET" "/jobs/{job}" SignedIn pages::project_settings::job;
     "console_members" "GET" "/projects/{project}/members" Anyone pages::members::list;
     "console_member_add_do" "POST" "/projects/{project}/members" Anyone pages::members::add;
     "console_member_role_do" "POST" "/projects/{project}/members/{member}/role" Anyone pages::members::change;
