@@ -49,7 +49,7 @@ pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
 pub use history::{TagChange, TagEntry, TagHistory};
-pub use immutable::{ImmutableRule, ImmutableRules, RuleInput, Selector};
+pub use immutable::{ImmutableRule, ImmutableRules, LockedTag, RuleInput, Selector};
 pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
 pub use naming::{Naming, NamingMode, NamingRule, NamingTarget};

@@ -1,11 +1,11 @@
-//! Projects: the list, a new one, the overview of one.
+//! Projects: the list, a new one, and the frame of pages inside one.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use tenancy::list::Value;
 use tenancy::roles::{Action, Resource};
-use tenancy::{CreationRestriction, Error, NewProject, Permit, Project, ReadProject, Summary};
+use tenancy::{CreationRestriction, Error, NewProject, Permit, Project};
 
 use crate::failure::Failure;
 use crate::list::List;
@@ -161,22 +161,4 @@ pub(crate) fn project_shell<A>(view: &View, permit: &Permit<A>, tab: &'static st
         .crumb(view.t("projects-title"), "/projects")
         .crumb(permit.name.as_str(), base)
         .tabs(tabs)
-}
-
-#[derive(Template)]
-#[template(path = "projects/overview.html")]
-struct OverviewPage {
-    s: Shell,
-    project: Project,
-    summary: Summary,
-    user: String,
-}
-
-pub(crate) async fn overview(view: &mut View) -> Result<HttpResponse, Failure> {
-    let permit = view.permit::<ReadProject>().await?;
-    let project = view.state.tenancy.project_get(&permit).await?;
-    let summary = view.state.tenancy.project_summary(&permit).await?;
-    let s = project_shell(view, &permit, "project-tab-overview", project.name.clone());
-    let user = s.user.clone().unwrap_or_default();
-    view.page(&OverviewPage { s, project, summary, user })
 }
