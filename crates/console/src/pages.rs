@@ -3,6 +3,7 @@
 
 pub(crate) mod about;
 pub(crate) mod admin;
+pub(crate) mod activity;
 pub(crate) mod appearance;
 pub(crate) mod docs;
 pub(crate) mod error;

@@ -139,6 +139,8 @@ routes! {
     "console_naming" "GET" "/projects/{project}/policies/naming" Anyone pages::policies::naming::edit;
     "console_naming_do" "POST" "/projects/{project}/policies/naming" Anyone pages::policies::naming::save;
     "console_naming_report" "GET" "/projects/{project}/policies/naming/report" Anyone pages::policies::naming::report;
+    "console_activity" "GET" "/projects/{project}/activity" Anyone pages::activity::show;
+    "console_activity_csv" "GET" "/projects/{project}/activity/audit.csv" Anyone pages::activity::export;
     "console_settings" "GET" "/projects/{project}/settings" Anyone pages::project_settings::show;
     "console_settings_do" "POST" "/projects/{project}/settings" Anyone pages::project_settings::save;
     "console_quota_do" "POST" "/projects/{project}/quota" Anyone pages::project_settings::save_quota;

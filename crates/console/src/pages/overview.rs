@@ -45,10 +45,7 @@ fn commands(client: &str, host: &str, project: &str, user: &str) -> Vec<String> 
             format!("helm registry login {host} -u {user}"),
             format!("helm push CHART-1.0.0.tgz oci://{place}"),
         ],
-        "oras" => vec![
-            format!("oras login {host} -u {user}"),
-            format!("oras push {place}/NAME:TAG FILE"),
-        ],
+        "oras" => vec![format!("oras login {host} -u {user}"), format!("oras push {place}/NAME:TAG FILE")],
         "skopeo" => vec![
             format!("skopeo login {host} -u {user}"),
             format!("skopeo copy docker-daemon:IMAGE:TAG docker://{place}/IMAGE:TAG"),

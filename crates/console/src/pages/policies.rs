@@ -83,10 +83,7 @@ impl Builder {
             }]
         };
         let repositories = one(&self.repositories, "repoMatches", "repoExcludes");
-        (
-            one(&self.tags, "matches", "excludes"),
-            BTreeMap::from([(REPOSITORY.to_owned(), repositories)]),
-        )
+        (one(&self.tags, "matches", "excludes"), BTreeMap::from([(REPOSITORY.to_owned(), repositories)]))
     }
 
     fn input(&self, disabled: bool) -> RuleInput {
@@ -161,7 +158,15 @@ impl Policies {
         let naming = if may(Resource::Configuration, Action::Read) {
             let read = view.permit::<ReadNamingPolicy>().await?;
             let rules = view.state.catalog.naming.of_project(&read).await?;
-            Some(rules.into_iter().map(|rule| { let key = naming::sentence_key(&rule); (rule, key) }).collect())
+            Some(
+                rules
+                    .into_iter()
+                    .map(|rule| {
+                        let key = naming::sentence_key(&rule);
+                        (rule, key)
+                    })
+                    .collect(),
+            )
         } else {
             None
         };
@@ -219,7 +224,6 @@ struct RulePage {
     builder: Builder,
     /// Tags that it locks now, and how many there are.
     locked: Option<(Vec<LockedTag>, i64)>,
-    may_save: bool,
     p: Problem,
 }
 
@@ -242,7 +246,7 @@ impl RulePage {
         }
         let title = if action.ends_with("/new") { "policy-new-title" } else { "policy-edit-title" };
         let s = project_shell(view, permit, "project-tab-policies", view.t(title));
-        Ok(Self { s, action, back: base(permit), builder, locked, may_save: true, p })
+        Ok(Self { s, action, back: base(permit), builder, locked, p })
     }
 }
 

@@ -6,9 +6,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use askama::Template;
 use catalog::Removal;
 use tenancy::list::Query;
-use tenancy::{
-    DeleteProject, Error, ListTags, Permit, ProjectUpdate, ReadProject, Summary, UpdateProject,
-};
+use tenancy::{DeleteProject, Error, ListTags, Permit, ProjectUpdate, ReadProject, Summary, UpdateProject};
 
 use crate::failure::Failure;
 use crate::pages::projects::project_shell;
@@ -33,7 +31,12 @@ struct SettingsPage {
 }
 
 impl SettingsPage {
-    async fn new(view: &View, permit: &Permit<UpdateProject>, typed: Option<String>, p: Problem) -> Result<Self, Failure> {
+    async fn new(
+        view: &View,
+        permit: &Permit<UpdateProject>,
+        typed: Option<String>,
+        p: Problem,
+    ) -> Result<Self, Failure> {
         let read = view.permit::<ReadProject>().await?;
         let project = view.state.tenancy.project_get(&read).await?;
         let quota = if view.caller.is_sysadmin() {
@@ -59,7 +62,8 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
 pub(crate) async fn save(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
     let permit = view.permit::<UpdateProject>().await?;
-    let update = ProjectUpdate { public: Some(form.text("visibility") == "public"), ..ProjectUpdate::default() };
+    let update =
+        ProjectUpdate { public: Some(form.text("visibility") == "public"), ..ProjectUpdate::default() };
     view.state.tenancy.project_update(&permit, &update).await?;
     let told = Told::new("told-project-saved", permit.name.to_string());
     Ok(view.done(&format!("{}/settings", base(&permit)), told))
@@ -130,7 +134,9 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
         // The form says whether it told of content: what came meanwhile is not deleted unseen.
         if form.ticked("content") {
             match view.state.catalog.removals.start(&permit).await {
-                Ok(job) => return Ok(view.done(&format!("/jobs/{job}"), Told::new("told-project-deleting", name))),
+                Ok(job) => {
+                    return Ok(view.done(&format!("/jobs/{job}"), Told::new("told-project-deleting", name)));
+                }
                 Err(catalog::Error::TagImmutable { .. }) => {
                     Problem::new("name", view.t("project-delete-immutable"))
                 }

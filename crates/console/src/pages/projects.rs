@@ -142,8 +142,7 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
 pub(crate) fn project_shell<A>(view: &View, permit: &Permit<A>, tab: &'static str, title: String) -> Shell {
     let base = format!("/projects/{}", segment(permit.name.as_str()));
     let may = |resource, action| permit.rights().allow(resource, action);
-    let policies =
-        may(Resource::ImmutableTag, Action::List) || may(Resource::Configuration, Action::Read);
+    let policies = may(Resource::ImmutableTag, Action::List) || may(Resource::Configuration, Action::Read);
     let tabs = [
         ("project-tab-overview", "", may(Resource::Project, Action::Read)),
         ("project-tab-repositories", "/repositories", may(Resource::Repository, Action::List)),

@@ -64,7 +64,9 @@ struct NewPage {
 impl NewPage {
     fn new(view: &View) -> Self {
         Self {
-            s: view.shell("requests", view.t("request-new-title")).crumb(view.t("requests-title"), "/requests"),
+            s: view
+                .shell("requests", view.t("request-new-title"))
+                .crumb(view.t("requests-title"), "/requests"),
             name: view.query("name").unwrap_or_default(),
             public: false,
             quota: String::new(),

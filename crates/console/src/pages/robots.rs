@@ -3,6 +3,8 @@
 //! A secret is in one answer and nowhere else. That answer comes to a `POST`; sent once more, the form is refused,
 //! because the name is taken or because the robot was changed since the form was made.
 
+mod rights;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
@@ -11,10 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 use tenancy::list::{Query, Value};
-use tenancy::roles::{self, Action, Resource};
+use tenancy::roles::{Action, Resource};
 use tenancy::{
-    CreateRobot, DeleteRobot, Error, ListRobots, ProjectId, Robot, RobotInput, RobotLevel,
-    RobotPermission, RobotPermit, UpdateRobot,
+    CreateRobot, DeleteRobot, Error, ListRobots, ProjectId, Robot, RobotInput, RobotLevel, RobotPermission,
+    RobotPermit, UpdateRobot,
 };
 
 use crate::failure::Failure;
@@ -24,6 +26,8 @@ use crate::pages::projects::project_shell;
 use crate::problem::Problem;
 use crate::shell::{Shell, Told, segment};
 use crate::view::View;
+
+use self::rights::{Line, action_key, project_matrix, resource_key, system_matrix};
 
 /// Days before its end from which a robot is said to end soon.
 const SOON_DAYS: i64 = 14;
@@ -50,7 +54,14 @@ impl Place {
             }
             let shell = view.shell("robots", title);
             let base = "/admin/robots".to_owned();
-            return Ok(Self { project: None, base, shell, may_create: true, may_update: true, may_delete: true });
+            return Ok(Self {
+                project: None,
+                base,
+                shell,
+                may_create: true,
+                may_update: true,
+                may_delete: true,
+            });
         }
         let permit = view.permit::<ListRobots>().await?;
         let may = |action| permit.rights().allow(Resource::Robot, action);
@@ -174,7 +185,9 @@ impl Row {
         let held: Vec<(&str, &str)> = self
             .permissions
             .iter()
-            .flat_map(|entry| entry.access.iter().map(|(resource, action)| (resource.as_str(), action.as_str())))
+            .flat_map(|entry| {
+                entry.access.iter().map(|(resource, action)| (resource.as_str(), action.as_str()))
+            })
             .collect();
         let push = held.contains(&("repository", "push"));
         let content = |right: &(&str, &str)| ["repository", "artifact", "tag"].contains(&right.0);
@@ -199,84 +212,6 @@ impl Row {
         }
         rights
     }
-}
-
-/// Key of the name of what a right is about.
-fn resource_key(resource: &str) -> &'static str {
-    match resource {
-        "project" => "right-project",
-        "member" => "right-member",
-        "metadata" => "right-metadata",
-        "log" => "right-log",
-        "label" => "right-label",
-        "quota" => "right-quota",
-        "repository" => "right-repository",
-        "immutable-tag" => "right-immutable-tag",
-        "robot" => "right-robot",
-        "artifact" => "right-artifact",
-        "artifact-addition" => "right-artifact-addition",
-        "tag" => "right-tag",
-        "accessory" => "right-accessory",
-        "artifact-label" => "right-artifact-label",
-        "audit-log" => "right-audit-log",
-        "system-volumes" => "right-system-volumes",
-        "catalog" => "right-catalog",
-        "user" => "right-user",
-        "user-group" => "right-user-group",
-        _ => "right-other",
-    }
-}
-
-/// Key of what a right lets somebody do.
-fn action_key(action: &str) -> &'static str {
-    match action {
-        "create" => "action-create",
-        "read" => "action-read",
-        "update" => "action-update",
-        "delete" => "action-delete",
-        "list" => "action-list",
-        "pull" => "action-pull",
-        "push" => "action-push",
-        _ => "action-other",
-    }
-}
-
-/// Rights of features that are not there cannot be given here; the API knows them for the sake of its clients.
-fn offered(resource: &str) -> bool {
-    resource_key(resource) != "right-other"
-}
-
-/// A line of the matrix of rights.
-struct Line {
-    key: &'static str,
-    /// `resource:action` with the key of the action.
-    rights: Vec<(String, &'static str)>,
-}
-
-/// What robots may hold in projects.
-fn project_matrix() -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
-    for (resource, action) in roles::robot_catalogue().filter(|(resource, _)| offered(resource.as_str())) {
-        let key = resource_key(resource.as_str());
-        let right = (format!("{resource}:{action}"), action_key(action.as_str()));
-        match lines.last_mut().filter(|line| line.key == key) {
-            Some(line) => line.rights.push(right),
-            None => lines.push(Line { key, rights: vec![right] }),
-        }
-    }
-    lines
-}
-
-/// What robots may hold on the installation.
-fn system_matrix() -> Vec<Line> {
-    let line = |(resource, actions): &(&'static str, &'static [Action])| Line {
-        key: resource_key(resource),
-        rights: actions
-            .iter()
-            .map(|action| (format!("{resource}:{action}"), action_key(action.as_str())))
-            .collect(),
-    };
-    roles::ROBOT_SYSTEM.iter().filter(|(resource, _)| offered(resource)).map(line).collect()
 }
 
 #[derive(Template)]
@@ -548,8 +483,7 @@ fn secret_page(
          .dockerconfigjson: {encoded}",
         format!("registry-{short}").replace(['_', '.', '+'], "-")
     );
-    let environment =
-        format!("REGISTRY_HOST={host}\nREGISTRY_USER={name}\nREGISTRY_PASSWORD={secret}");
+    let environment = format!("REGISTRY_HOST={host}\nREGISTRY_USER={name}\nREGISTRY_PASSWORD={secret}");
     let robot = format!("{}/{}", place.base, segment(&short));
     let s = place.below(title);
     view.page(&SecretPage { s, name, secret, robot, docker_config, kubernetes, environment })

@@ -67,5 +67,8 @@ async fn who_may_not_is_offered_nothing_and_changes_nothing() {
     world.execute("delete from tenancy.members where role = 3").await;
     // The project is public, its members are not.
     assert_eq!(world.get(&ben, PAGE).await.status, 404);
-    assert_eq!(world.number("select count(*) from tenancy.members where entity_id = 1 and project_id > 1").await, 0);
+    assert_eq!(
+        world.number("select count(*) from tenancy.members where entity_id = 1 and project_id > 1").await,
+        0
+    );
 }

@@ -118,11 +118,5 @@ pub(crate) async fn report(view: &mut View) -> Result<HttpResponse, Failure> {
         format!("{}?after={}", view.path(), utf8_percent_encode(&next.to_string(), NON_ALPHANUMERIC))
     });
     let s = project_shell(view, &permit, "project-tab-policies", view.t("naming-report-title"));
-    view.page(&ReportPage {
-        s,
-        findings: report.findings,
-        back: base(&permit),
-        next,
-        later: after.is_some(),
-    })
+    view.page(&ReportPage { s, findings: report.findings, back: base(&permit), next, later: after.is_some() })
 }
