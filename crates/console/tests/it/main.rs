@@ -8,5 +8,7 @@ mod docs;
 mod me;
 mod repositories;
 mod members;
+mod policies;
+mod projects;
 mod robots;
 mod world;
