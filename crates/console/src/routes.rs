@@ -141,12 +141,12 @@ routes! {
     "console_naming_report" "GET" "/projects/{project}/policies/naming/report" Anyone pages::policies::naming::report;
     "console_activity" "GET" "/projects/{project}/activity" Anyone pages::activity::show;
     "console_activity_csv" "GET" "/projects/{project}/activity/audit.csv" Anyone pages::activity::export;
-    "console_settings" "GET" "/projects/{project}/settings" Anyone pages::project_settings::show;
-    "console_settings_do" "POST" "/projects/{project}/settings" Anyone pages::project_settings::save;
+    "console_project_settings" "GET" "/projects/{project}/settings" Anyone pages::project_settings::show;
+    "console_project_settings_do" "POST" "/projects/{project}/settings" Anyone pages::project_settings::save;
     "console_quota_do" "POST" "/projects/{project}/quota" Anyone pages::project_settings::save_quota;
     "console_project_delete" "GET" "/projects/{project}/-/delete" Anyone pages::project_settings::confirm;
     "console_project_delete_do" "POST" "/projects/{project}/-/delete" Anyone pages::project_settings::delete;
-    "console_job" "GET" "/jobs/{job}" SignedIn pages::project_settings::job;
+    "console_project_deletion" "GET" "/deletions/{job}" SignedIn pages::project_settings::deletion;
     "console_members" "GET" "/projects/{project}/members" Anyone pages::members::list;
     "console_member_add_do" "POST" "/projects/{project}/members" Anyone pages::members::add;
     "console_member_role_do" "POST" "/projects/{project}/members/{member}/role" Anyone pages::members::change;

@@ -108,6 +108,7 @@ project-empty = No images in “{ $name }” yet. Push one from any machine with
 told-project-created = Project { $name } was created.
 push-title = Push an image
 quota-used = Storage used
+quota-of = of { $name }
 quota-unlimited = No limit
 
 repositories-title = Repositories

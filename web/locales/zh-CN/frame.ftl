@@ -90,6 +90,7 @@ project-empty = “{ $name }”中还没有镜像。在任意装有 Docker 或 P
 told-project-created = 已创建项目 { $name }。
 push-title = 推送镜像
 quota-used = 已用存储
+quota-of = 共 { $name }
 quota-unlimited = 不限
 
 repositories-title = 仓库

@@ -84,9 +84,9 @@ impl Fill {
         let percent = i128::from(self.quota.used) * 100 / i128::from(self.quota.hard.max(1));
         match percent {
             _ if !self.limited() => None,
-            100.. => Some(("quota-full", "bad")),
-            95.. => Some(("quota-nearly-full", "bad")),
-            80.. => Some(("quota-getting-full", "warn")),
+            100.. => Some(("project-quota-full", "bad")),
+            95.. => Some(("project-quota-nearly-full", "bad")),
+            80.. => Some(("project-quota-getting-full", "warn")),
             _ => None,
         }
     }
@@ -182,10 +182,10 @@ mod tests {
             (0, -1, None),
             (i64::MAX, -1, None),
             (79, 100, None),
-            (80, 100, Some("quota-getting-full")),
-            (95, 100, Some("quota-nearly-full")),
-            (120, 100, Some("quota-full")),
-            (i64::MAX - 1, i64::MAX, Some("quota-nearly-full")),
+            (80, 100, Some("project-quota-getting-full")),
+            (95, 100, Some("project-quota-nearly-full")),
+            (120, 100, Some("project-quota-full")),
+            (i64::MAX - 1, i64::MAX, Some("project-quota-nearly-full")),
         ] {
             assert_eq!(badge(used, hard), expected, "{used} of {hard}");
         }

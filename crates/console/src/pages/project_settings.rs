@@ -16,7 +16,7 @@ use crate::size;
 use crate::view::View;
 
 /// Seconds between two looks at a job that is not finished.
-const JOB_REFRESH: &str = "3";
+const REFRESH_SECONDS: &str = "3";
 
 #[derive(Template)]
 #[template(path = "projects/settings.html")]
@@ -135,7 +135,9 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
         if form.ticked("content") {
             match view.state.catalog.removals.start(&permit).await {
                 Ok(job) => {
-                    return Ok(view.done(&format!("/jobs/{job}"), Told::new("told-project-deleting", name)));
+                    return Ok(
+                        view.done(&format!("/deletions/{job}"), Told::new("told-project-deleting", name))
+                    );
                 }
                 Err(catalog::Error::TagImmutable { .. }) => {
                     Problem::new("name", view.t("project-delete-immutable"))
@@ -155,13 +157,13 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
 }
 
 #[derive(Template)]
-#[template(path = "jobs/job.html")]
-struct JobPage {
+#[template(path = "projects/deletion.html")]
+struct DeletionPage {
     s: Shell,
     job: Removal,
 }
 
-impl JobPage {
+impl DeletionPage {
     fn finished(&self) -> bool {
         self.job.finished_at.is_some()
     }
@@ -169,25 +171,25 @@ impl JobPage {
     /// Key and class of the badge.
     fn badge(&self) -> (&'static str, &'static str) {
         match self.job.state.as_str() {
-            "queued" => ("job-queued", ""),
-            "running" => ("job-running", "info"),
-            "retrying" => ("job-retrying", "warn"),
-            "done" => ("job-done", "ok"),
-            "failed" => ("job-failed", "bad"),
-            _ => ("job-stopped", ""),
+            "queued" => ("removal-queued", ""),
+            "running" => ("removal-running", "info"),
+            "retrying" => ("removal-retrying", "warn"),
+            "done" => ("removal-done", "ok"),
+            "failed" => ("removal-failed", "bad"),
+            _ => ("removal-stopped", ""),
         }
     }
 }
 
-/// The page of a job. It comes again by itself until the job is finished.
-pub(crate) async fn job(view: &mut View) -> Result<HttpResponse, Failure> {
+/// How far a deletion is. The page comes again by itself until the job is finished.
+pub(crate) async fn deletion(view: &mut View) -> Result<HttpResponse, Failure> {
     let job = view.state.catalog.removals.find(&view.caller, view.number("job")?).await?;
-    let page = JobPage { s: view.shell("projects", view.t("job-remove-project")), job };
+    let page = DeletionPage { s: view.shell("projects", view.t("removal-title")), job };
     let mut response = view.page(&page)?;
     if !page.finished() {
         response
             .headers_mut()
-            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(JOB_REFRESH));
+            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(REFRESH_SECONDS));
     }
     Ok(response)
 }

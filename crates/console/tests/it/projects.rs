@@ -90,7 +90,7 @@ async fn a_project_is_deleted_by_its_name() {
     let fields = [("name", "shop"), ("content", "1")];
     let started = world.post(&ana, &confirm("shop"), &confirm("shop"), &fields).await;
     let job = started.location().to_owned();
-    assert!(job.starts_with("/jobs/"), "{job}");
+    assert!(job.starts_with("/deletions/"), "{job}");
     let waiting = world.get(&ana, &job).await;
     assert!(waiting.has("Waiting") && waiting.header("refresh").is_some());
     assert_eq!(world.get(&ben, &job).await.status, 404);
