@@ -14,6 +14,7 @@
 mod append;
 mod buffer;
 mod chain;
+pub mod csv;
 mod entry;
 mod reading;
 mod refusals;

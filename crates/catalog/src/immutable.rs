@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use database::list::{self, Columns, Page, Query, Select};
 use database::{Database, Tx};
 use identity::Caller;
@@ -63,6 +64,17 @@ pub struct ImmutableRule {
     pub params: Value,
 }
 
+/// A tag that a rule locks.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct LockedTag {
+    /// With the project: `project/name`.
+    pub repository: String,
+    pub name: String,
+    pub pushed_at: DateTime<Utc>,
+}
+
+const LOCKED: Columns = Columns::new(&[], "r.path", "t.name");
+
 const COLUMNS: Columns = Columns::new(
     &[list::integer("id", "i.id").sortable(), list::flag("disabled", "i.disabled").sortable()],
     "i.id",
@@ -103,6 +115,36 @@ impl ImmutableRules {
         )
         .and("i.project_id = ", permit.project.0);
         Ok(list::page(self.database.pool(), select, &COLUMNS, query).await?)
+    }
+
+    /// The tags that a rule locks today, whether or not there is such a rule yet: by repository and name, the first
+    /// `rows_max`, and how many there are.
+    ///
+    /// # Errors
+    /// `Invalid` for what could be no rule.
+    pub async fn locked(
+        &self,
+        permit: &Permit<ListImmutableRules>,
+        input: &RuleInput,
+        rows_max: i64,
+    ) -> Result<Page<LockedTag>, Error> {
+        let checked = check(input)?;
+        let mut tx = self.database.begin().await?;
+        matchable(&mut tx, &checked).await?;
+        drop(tx);
+        // As in `catalog.is_immutable`.
+        let select = Select::new(
+            "r.path as repository, t.name::text as name, t.pushed_at",
+            "catalog.tags t join catalog.repositories r on r.id = t.repository_id and r.deleted_at is null",
+        )
+        .and("t.project_id = ", permit.project.0)
+        .and_sql("t.name !~ '^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})[.](sig|att|sbom)$'")
+        .and_with("t.name ~ all(", checked.tag_matches, ")")
+        .and_with("t.name !~ all(", checked.tag_excludes, ")")
+        .and_with("substr(r.path, strpos(r.path, '/') + 1) ~ all(", checked.repo_matches, ")")
+        .and_with("substr(r.path, strpos(r.path, '/') + 1) !~ all(", checked.repo_excludes, ")");
+        let query = Query { page_size: rows_max, ..Query::default() };
+        Ok(list::page(self.database.pool(), select, &LOCKED, &query).await?)
     }
 
     /// Adds a rule; returns its id.

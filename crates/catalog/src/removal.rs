@@ -9,10 +9,11 @@
 //! later ends the job.
 
 use audit::{Entry, Object, Outcome};
+use chrono::{DateTime, Utc};
 use database::Database;
 use identity::{Caller, Limits, Origin, Principal, Robot, RobotId, User, UserId};
 use oci::RepositoryName;
-use queue::{JobContext, JobError};
+use queue::{Job, JobContext, JobError};
 use serde::{Deserialize, Serialize};
 use tenancy::{DeleteProject, Permit, ProjectRef, Tenancy};
 
@@ -36,8 +37,22 @@ pub struct RemoveProject {
     request_id: String,
 }
 
-impl queue::Job for RemoveProject {
+impl Job for RemoveProject {
     const KIND: &'static str = "catalog.remove_project";
+}
+
+/// What became of a request to delete a project with its content.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// `queued`, `running`, `retrying`, `stopping`, `done`, `failed` or `stopped`.
+    pub state: String,
+    /// Repositories that are gone.
+    pub repositories: i64,
+    /// Why the last attempt did not succeed; empty when it did.
+    pub message: String,
+    pub asked_by: String,
+    pub asked_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 /// Deletes projects with their content. Clone freely.
@@ -95,6 +110,34 @@ impl Removals {
         audit::append(&mut tx, &entry).await?;
         tx.commit().await?;
         Ok(id)
+    }
+
+    /// How far a deletion is, for whoever asked for it and for system administrators.
+    ///
+    /// # Errors
+    /// `Unknown` to everybody else, and when there is no such job.
+    pub async fn find(&self, caller: &Caller, id: i64) -> Result<Removal, Error> {
+        let unknown = || Error::Unknown(format!("job {id} not found"));
+        let record = queue::History::new(self.database.clone()).get(id).await?.ok_or_else(unknown)?;
+        let job: Option<RemoveProject> =
+            Some(record.payload).filter(|_| record.kind == RemoveProject::KIND).and_then(|payload| {
+                // What an older version wrote may read differently; nobody needs it any more.
+                serde_json::from_value(payload).ok()
+            });
+        let own = |job: &RemoveProject| match &caller.principal {
+            Principal::User(user) => user.sysadmin || (!job.robot && job.account == user.id.0),
+            Principal::Robot(robot) => job.robot && job.account == robot.id.0,
+            Principal::Anonymous => false,
+        };
+        job.filter(own).ok_or_else(unknown)?;
+        Ok(Removal {
+            state: record.state,
+            repositories: record.done_count,
+            message: record.message,
+            asked_by: record.asked_by,
+            asked_at: record.created_at,
+            finished_at: record.finished_at,
+        })
     }
 
     /// The job: deletes the content in batches, then the project.

@@ -19,6 +19,7 @@ mod platform;
 mod problem;
 mod routes;
 mod shell;
+mod size;
 mod text;
 mod view;
 

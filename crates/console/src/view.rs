@@ -315,6 +315,17 @@ impl View {
             .body(body.into())
     }
 
+    /// A file to keep that is made while it is read. A failure on the way ends it without its end.
+    pub fn stream<S>(&self, media_type: &str, name: &'static str, body: S) -> HttpResponse
+    where
+        S: futures_util::Stream<Item = Result<web::Bytes, actix_web::Error>> + 'static,
+    {
+        self.answer(StatusCode::OK)
+            .insert_header((CONTENT_TYPE, media_type))
+            .insert_header(("Content-Disposition", format!("attachment; filename=\"{name}\"")))
+            .streaming(Box::pin(body))
+    }
+
     fn answer(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(status);
         response

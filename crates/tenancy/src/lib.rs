@@ -53,11 +53,12 @@ pub use people::{
 pub use people::{ReadInstallationNaming, UpdateInstallationNaming};
 pub use permissions_document::permissions_document;
 pub use permit::{
-    CreateArtifact, CreateMember, CreateMetadata, CreateTag, DeleteArtifact, DeleteMember, DeleteMetadata,
-    DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts, ListLogs,
-    ListMembers, ListMetadata, ListRepositories, ListTags, Permit, ProjectAction, ProjectRef, PullRepository,
-    PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject, ReadRepository, ReadRobot, Rights,
-    UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository, UpdateRobot,
+    CreateArtifact, CreateMember, CreateMetadata, CreateRobot, CreateTag, DeleteArtifact, DeleteMember,
+    DeleteMetadata, DeleteProject, DeleteRepository, DeleteRobot, DeleteTag, ListAccessories, ListArtifacts,
+    ListLogs, ListMembers, ListMetadata, ListRepositories, ListRobots, ListTags, Permit, ProjectAction,
+    ProjectRef, PullRepository, PushRepository, ReadArtifact, ReadMember, ReadMetadata, ReadProject,
+    ReadRepository, ReadRobot, Rights, UpdateMember, UpdateMetadata, UpdateProject, UpdateRepository,
+    UpdateRobot,
 };
 pub use permit::{
     CreateArtifactLabel, CreateImmutableRule, CreateLabel, DeleteArtifactLabel, DeleteImmutableRule,

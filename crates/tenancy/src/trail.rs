@@ -36,6 +36,17 @@ impl Readable {
     pub async fn older(&self, query: &Query, before: Option<i64>) -> Result<Vec<Act>, Error> {
         Ok(self.trail.older(&self.extent, query, before).await?)
     }
+
+    /// The next lines of an export as CSV, from `before` on, and where those after them begin. Without `before` the
+    /// first line is the head.
+    ///
+    /// # Errors
+    /// `BadQuery`, `Storage`.
+    pub async fn csv(&self, query: &Query, before: Option<i64>) -> Result<(String, Option<i64>), Error> {
+        let acts = self.older(query, before).await?;
+        let head = if before.is_none() { audit::csv::HEAD } else { "" };
+        Ok((format!("{head}{}", audit::csv::lines(&acts)), acts.last().map(|act| act.id)))
+    }
 }
 
 impl Tenancy {

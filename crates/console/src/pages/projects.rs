@@ -1,14 +1,18 @@
-//! Projects: the list, a new one, the overview of one.
+//! Projects: the list, a new one, and the frame of pages inside one.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use tenancy::list::Value;
-use tenancy::{NewProject, Permit, Project, ReadProject, Summary};
+use tenancy::roles::{Action, Resource};
+use tenancy::{CreationRestriction, Error, NewProject, Permit, Project};
 
 use crate::failure::Failure;
 use crate::list::List;
+use crate::problem::Problem;
 use crate::shell::{Shell, Tab, Told, segment};
+use crate::size;
+
 use crate::view::View;
 
 #[derive(Template)]
@@ -17,6 +21,37 @@ struct ListPage {
     s: Shell,
     l: List,
     projects: Vec<Project>,
+    creation: Creation,
+}
+
+/// How the viewer comes to a new project.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Creation {
+    Open,
+    /// Somebody else decides.
+    Request,
+    Closed,
+}
+
+impl Creation {
+    async fn of(view: &View) -> Result<Self, Failure> {
+        let settings = view.state.tenancy.settings().await?;
+        let open = settings.project_creation_restriction == CreationRestriction::Everyone;
+        Ok(match (&view.signed_in, open || view.caller.is_sysadmin(), settings.project_requests) {
+            (None, ..) => Self::Closed,
+            (_, true, _) => Self::Open,
+            (_, false, true) => Self::Request,
+            (_, false, false) => Self::Closed,
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+
+    fn by_request(&self) -> bool {
+        *self == Self::Request
+    }
 }
 
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -29,77 +64,100 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let page = view.state.tenancy.project_list(&view.caller, &query).await?;
     l.total = page.total;
-    view.page(&ListPage { s: view.shell("projects", view.t("projects-title")), l, projects: page.rows })
+    let creation = Creation::of(view).await?;
+    view.page(&ListPage {
+        s: view.shell("projects", view.t("projects-title")),
+        l,
+        projects: page.rows,
+        creation,
+    })
+}
+
+/// What was typed into the form of a new project.
+#[derive(Default)]
+struct Typed {
+    name: String,
+    public: bool,
+    /// Only administrators choose it.
+    quota: String,
 }
 
 #[derive(Template)]
 #[template(path = "projects/new.html")]
 struct NewPage {
     s: Shell,
-    name: String,
-    public: bool,
-    problem: Option<String>,
+    typed: Typed,
+    creation: Creation,
+    p: Problem,
 }
 
 impl NewPage {
-    fn new(view: &View, name: &str, public: bool, problem: Option<String>) -> Self {
+    async fn new(view: &View, typed: Typed, p: Problem) -> Result<Self, Failure> {
         let s =
             view.shell("projects", view.t("project-new-title")).crumb(view.t("projects-title"), "/projects");
-        Self { s, name: name.to_owned(), public, problem }
+        Ok(Self { s, typed, creation: Creation::of(view).await?, p })
     }
 }
 
 pub(crate) async fn new(view: &mut View) -> Result<HttpResponse, Failure> {
-    view.page(&NewPage::new(view, &view.query("name").unwrap_or_default(), false, None))
+    let limit = view.state.tenancy.settings().await?.storage_per_project;
+    let name = view.query("name").unwrap_or_default();
+    let typed = Typed { name, public: false, quota: size::written(limit) };
+    view.page(&NewPage::new(view, typed, Problem::default()).await?)
 }
 
 pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
-    let (name, public) = (form.text("name").to_owned(), form.ticked("public"));
-    let new = NewProject { name: name.clone(), public, ..NewProject::default() };
-    let made = async {
-        view.state.tenancy.require_writable().await?;
-        view.state.tenancy.project_create(&view.caller, new).await
+    let text = |name: &str| form.text(name).to_owned();
+    let typed = Typed { name: text("name"), public: form.ticked("public"), quota: text("quota") };
+    let problem = match size::parse(&typed.quota).filter(|_| view.caller.is_sysadmin()) {
+        None if view.caller.is_sysadmin() => Problem::new("quota", view.t("quota-wrong")),
+        storage_limit => {
+            let new = NewProject {
+                name: typed.name.clone(),
+                public: typed.public,
+                storage_limit,
+                ..NewProject::default()
+            };
+            let made = async {
+                view.state.tenancy.require_writable().await?;
+                view.state.tenancy.project_create(&view.caller, new).await
+            };
+            match made.await {
+                Ok(_) => {
+                    let path = format!("/projects/{}", segment(&typed.name));
+                    return Ok(view.done(&path, Told::new("told-project-created", typed.name)));
+                }
+                Err(Error::NameTaken(_)) => Problem::new("name", view.t("project-name-taken")),
+                Err(Error::Invalid(_)) => Problem::new("name", view.t("project-name-invalid")),
+                Err(err) => Problem::of("name", err.into())?,
+            }
+        }
     };
-    match made.await.map_err(Failure::from) {
-        Ok(_) => {
-            Ok(view.done(&format!("/projects/{}", segment(&name)), Told::new("told-project-created", name)))
-        }
-        Err(failure) if failure.is_about_input() => {
-            let page = NewPage::new(view, &name, public, Some(failure.detail));
-            view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
-        }
-        Err(failure) => Err(failure),
-    }
+    let page = NewPage::new(view, typed, problem).await?;
+    view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
 }
 
-/// The frame of a page inside a project. `tab` is the key of the open tab.
+/// The frame of a page inside a project, with the tabs that the viewer may open. `tab` is the key of the open one.
 pub(crate) fn project_shell<A>(view: &View, permit: &Permit<A>, tab: &'static str, title: String) -> Shell {
     let base = format!("/projects/{}", segment(permit.name.as_str()));
-    let tabs = [("project-tab-overview", ""), ("project-tab-repositories", "/repositories")]
-        .into_iter()
-        .map(|(key, path)| Tab { key, path: format!("{base}{path}"), current: key == tab })
-        .collect();
+    let may = |resource, action| permit.rights().allow(resource, action);
+    let policies = may(Resource::ImmutableTag, Action::List) || may(Resource::Configuration, Action::Read);
+    let tabs = [
+        ("project-tab-overview", "", may(Resource::Project, Action::Read)),
+        ("project-tab-repositories", "/repositories", may(Resource::Repository, Action::List)),
+        ("project-tab-members", "/members", may(Resource::Member, Action::List)),
+        ("project-tab-robots", "/robots", may(Resource::Robot, Action::List)),
+        ("project-tab-policies", "/policies", policies),
+        ("project-tab-activity", "/activity", may(Resource::Log, Action::List)),
+        ("project-tab-settings", "/settings", may(Resource::Project, Action::Update)),
+    ]
+    .into_iter()
+    .filter(|(.., open)| *open)
+    .map(|(key, path, _)| Tab { key, path: format!("{base}{path}"), current: key == tab })
+    .collect();
     view.shell("projects", title)
         .crumb(view.t("projects-title"), "/projects")
         .crumb(permit.name.as_str(), base)
         .tabs(tabs)
-}
-
-#[derive(Template)]
-#[template(path = "projects/overview.html")]
-struct OverviewPage {
-    s: Shell,
-    project: Project,
-    summary: Summary,
-    user: String,
-}
-
-pub(crate) async fn overview(view: &mut View) -> Result<HttpResponse, Failure> {
-    let permit = view.permit::<ReadProject>().await?;
-    let project = view.state.tenancy.project_get(&permit).await?;
-    let summary = view.state.tenancy.project_summary(&permit).await?;
-    let s = project_shell(view, &permit, "project-tab-overview", project.name.clone());
-    let user = s.user.clone().unwrap_or_default();
-    view.page(&OverviewPage { s, project, summary, user })
 }

@@ -7,4 +7,8 @@ mod admin;
 mod docs;
 mod me;
 mod repositories;
+mod members;
+mod policies;
+mod projects;
+mod robots;
 mod world;
