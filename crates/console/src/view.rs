@@ -174,9 +174,13 @@ impl View {
         ProjectRef::parse(&self.segment("project"), true)
     }
 
-    /// The proof that the viewer may do `A` in the project of the path. Comes before every look inside it.
+    /// The proof that the viewer may do `A` in the project of the path. Comes before every look inside it. A visitor is
+    /// told what a stranger is told, with a way to sign in.
     pub async fn permit<A: ProjectAction>(&self) -> Result<Permit<A>, Failure> {
-        Ok(self.state.tenancy.permit::<A>(&self.caller, &self.project()).await?)
+        self.state.tenancy.permit::<A>(&self.caller, &self.project()).await.map_err(|err| match err {
+            tenancy::Error::Unauthenticated => Failure::hidden(),
+            other => other.into(),
+        })
     }
 
     /// The repository of the path, inside the project of the permit.

@@ -22,6 +22,7 @@ mod login;
 mod memory;
 mod names;
 mod naming;
+mod pages;
 mod postgres;
 mod promises;
 mod quota;
