@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from node import find  # noqa: E402
 from seed import Seed  # noqa: E402
 from support.server import Hythe, binary, remove, work_directory  # noqa: E402
 
@@ -33,7 +33,7 @@ def pages():
 
 def node(arguments, world):
     """Runs node and passes on what it prints; returns its exit code and the counts of its closing lines."""
-    command = ["node", *arguments]
+    command = [find()[0], *arguments]
     environment = {**os.environ, "HYTHE_WORLD": str(world), "CHROMIUM": CHROMIUM}
     counts = {}
     with subprocess.Popen(command, cwd=HERE, env=environment, text=True, stdout=subprocess.PIPE) as child:
@@ -52,10 +52,10 @@ def main():
     parser.add_argument("--screenshots", type=Path, help="take pictures instead, into this directory")
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     arguments = parser.parse_args()
-    missing = [name for name in ("node", CHROMIUM) if not shutil.which(name)]
-    missing += [] if (HERE / "node_modules").is_dir() else ["tests/browser/node_modules"]
+    missing = [] if find() else ["node"]
+    missing += [name for name in (CHROMIUM, HERE / "node_modules") if not Path(name).exists()]
     if missing:
-        sys.exit(f"error: missing: {' '.join(missing)}; run: scripts/setup.sh test")
+        sys.exit(f"error: missing: {' '.join(map(str, missing))}; run: scripts/setup.sh test")
 
     directory = work_directory("browser")
     server = Hythe(directory)
