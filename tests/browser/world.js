@@ -27,7 +27,9 @@ const QUERIES = {
 };
 
 // Pages that no test opens, each with its reason. A page that is neither here nor has its values above fails.
-export const UNOPENED = {};
+export const UNOPENED = {
+  console_client_logout: "it ends the session, and shows no page",
+};
 
 // Forms that no test sends without a token, each with its reason.
 export const UNSENT = {};

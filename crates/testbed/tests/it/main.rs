@@ -33,6 +33,7 @@ mod robots;
 mod roles;
 mod s3;
 mod secrets;
+mod sessions;
 mod source;
 mod split;
 mod startup;
