@@ -77,8 +77,10 @@ async fn au_08_a_session_is_new_at_every_sign_in_and_over_when_it_ought_to_be() 
 #[tokio::test]
 async fn au_09_cookies_are_for_the_server_alone() {
     let plain = Bed::shared().await;
-    let secure =
-        Bed::own(Options::default().set("HYTHE_HTTP__EXTERNAL_URL", "https://registry.example")).await;
+    let https = Options::default()
+        .set("HYTHE_HTTP__EXTERNAL_URL", "https://registry.example")
+        .set("HYTHE_HTTP__TRUSTED_PROXIES", "127.0.0.1");
+    let secure = Bed::own(https).await;
     for (bed, prefix, is_secure) in [(&plain, "", false), (&secure, "__Host-", true)] {
         let user = bed.user("cookie").await;
         let mut browser = Browser::new(bed);
