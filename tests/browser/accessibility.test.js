@@ -98,7 +98,10 @@ test("the keyboard reaches everything, and shows where it is", async () => {
     // A field may have the focus already.
     await page.evaluate(() => { document.body.tabIndex = -1; document.body.focus(); });
     const seen = new Set();
-    for (let step = 0; step < wanted + 3; step += 1) {
+    // Parts of a date are stops of their own, and the browser's to show.
+    const dates = await page.locator("input[type=date], input[type=datetime-local]").count();
+    let last;
+    for (let step = 0; step < wanted + 3 + 6 * dates; step += 1) {
       await page.keyboard.press("Tab");
       const stop = await page.evaluate(() => {
         const element = document.activeElement;
@@ -116,7 +119,9 @@ test("the keyboard reaches everything, and shows where it is", async () => {
       });
       if (!stop) break;
       if (step === 0 && !stop.skip) wrong.push(`${id}: the first stop is ${stop.html}`);
-      if (stop.outline < 2 && !stop.shadow) wrong.push(`${id}: nothing shows that the keyboard is at ${stop.html}`);
+      const same = stop.stop !== undefined && stop.stop === last;
+      last = stop.stop;
+      if (stop.outline < 2 && !stop.shadow && !same) wrong.push(`${id}: nothing shows that the keyboard is at ${stop.html}`);
       if (!stop.inside) wrong.push(`${id}: out of sight: ${stop.html}`);
       if (stop.stop) seen.add(stop.stop);
     }

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { hardPages, open, pages, plainSession, visitorPages, world } from "./world.js";
 
 // Words that are the same in Chinese, and names that people gave to things.
-const SHARED = ["Hythe", "Docker", "Podman", "English", "OK", "ID", "CLI", "API", "SBOM", "OCI", "Helm", "Digest", "Webhook", "Tag"];
+const SHARED = ["Hythe", "Docker", "Podman", "English", "OK", "ID", "CLI", "API", "SBOM", "OCI", "Helm", "Digest", "Webhook", "Tag", "Manifest"];
 
 // Texts of a language without placeholders, by key.
 function texts(language) {

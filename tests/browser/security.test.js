@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { address, api, calm, cookies, forms, hardPages, open, pages, plainSession, state, token, world } from "./world.js";
+import { UNOPENED, address, api, calm, cookies, forms, hardPages, open, pages, plainSession, state, token, world } from "./world.js";
 
 const get = (path, headers = {}) => fetch(world.url + path, { headers, redirect: "manual" });
 const post = (path, fields, headers = {}) =>
@@ -10,7 +10,7 @@ const post = (path, fields, headers = {}) =>
 
 test("every page and every form is tested or has a reason not to be", () => {
   const untested = world.routes
-    .filter((route) => route.method === "GET" && !address(route))
+    .filter((route) => route.method === "GET" && !address(route) && !(route.id in UNOPENED))
     .map((route) => `${route.id} ${route.path}: give its placeholders a value in VALUES of world.js, or it a reason in UNOPENED`);
   assert.deepEqual(untested, []);
   assert.ok(pages.length > 5 && forms.length > 3, `${pages.length} pages, ${forms.length} forms`);

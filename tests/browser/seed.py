@@ -199,7 +199,8 @@ class Seed:
             "level": "project",
             "permissions": [{"kind": "project", "namespace": "team-a", "access": access}],
         }
-        self.world["robot"] = self.api("POST", "/robots", robot).json()["id"]
+        self.api("POST", "/robots", robot)
+        self.api("POST", "/robots", {**robot, "name": "builder", "level": "system"})
         rule = {
             "action": "immutable",
             "template": "immutable_template",
@@ -211,6 +212,13 @@ class Seed:
         members = self.api("GET", "/projects/team-a/members").json()
         self.world["member"] = next(row["id"] for row in members if row["entity_name"] == "dana")
         group = self.admin.api("POST", "/usergroups", {"group_name": "builders", "group_type": 2})
+        self.world["token"] = self.api("POST", "/users/current/tokens", {"name": HOSTILE[0][:30], "scopes": ["pull"]}).json()["id"]
+        self.api("PUT", "/configurations", {"project_request_enabled": True})
+        asked = self.server.client("sam", PASSWORD).api("POST", "/project-requests", {"project_name": "wanted", "reason": HOSTILE[0]})
+        self.world["request"] = (asked.header("Location") or "").rsplit("/", 1)[-1]
+        self.api("POST", "/projects", {"project_name": "gone", "public": False})
+        self.image("gone/away", "1")
+        self.world["job"] = self.api("DELETE", "/projects/gone?force=true", expect=(202,)).json()["job_id"]
         self.world["group"] = (group.header("Location") or "").rsplit("/", 1)[-1]
 
 

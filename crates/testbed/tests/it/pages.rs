@@ -32,10 +32,10 @@ fn fill(route: &Route, target: &Target) -> String {
             "digest" if reading => target.image.digest.to_string(),
             "digest" => random_digest().to_string(),
             "member" if reading => target.membership.to_string(),
-            "robot" if reading && route.path.starts_with("/projects") => target.robot.to_string(),
+            "robot" if reading && route.path.starts_with("/projects") => target.robot_name.clone(),
             // What the world of roles.rs has none of, and nothing that a form could hit.
-            "tag" | "user" | "group" | "key" | "page" => "missing".to_owned(),
-            "member" | "robot" | "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
+            "tag" | "user" | "robot" | "key" | "page" => "missing".to_owned(),
+            "member" | "group" | "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
                 "999999999".to_owned()
             }
             unknown => panic!("pages.rs has no value for the placeholder {unknown} of {}", route.path),

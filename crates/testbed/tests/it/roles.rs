@@ -371,6 +371,8 @@ pub(crate) struct Target {
     pub name: String,
     pub membership: i64,
     pub robot: i64,
+    /// Its name inside the project.
+    pub robot_name: String,
     pub image: Image,
 }
 
@@ -459,12 +461,21 @@ pub(crate) async fn world_in(bed: Bed) -> (Everybody, Vec<Target>) {
         let image = bed.admin().registry().push_image(&project.repository("app"), "1").await;
         let permissions = json!([permission("project", &project.name, &[("tag", "list")])]);
         let robot = bed.robot("project", permissions).await;
+        let robot_name = robot.name.rsplit('+').next().unwrap_or_default().to_owned();
         let robot = robot_id(&bed, &project, &robot).await;
-        targets.push(Target { place, name: project.name, membership, robot, image });
+        targets.push(Target { place, name: project.name, membership, robot, robot_name, image });
     }
     let (membership, image) = (targets[0].membership, targets[0].image.clone());
     let missing = bed.unique("missing");
-    targets.push(Target { place: Place::Missing, name: missing, membership, robot: 999_999_999, image });
+    let robot_name = targets[0].robot_name.clone();
+    targets.push(Target {
+        place: Place::Missing,
+        name: missing,
+        membership,
+        robot: 999_999_999,
+        robot_name,
+        image,
+    });
 
     let own = [targets[0].name.as_str(), &targets[1].name];
     let in_own = |rights: &[(&str, &str)]| -> Vec<Value> {
@@ -606,7 +617,12 @@ impl Reading {
 
     /// The same for what is named by an id inside a project, with the id of one project and the name of another.
     pub fn elsewhere(&self) -> Vec<(&'static str, String)> {
-        let mixed = Target { name: self.other.name.clone(), image: self.other.image.clone(), ..self.own };
+        let mixed = Target {
+            name: self.other.name.clone(),
+            image: self.other.image.clone(),
+            robot_name: self.own.robot_name.clone(),
+            ..self.own
+        };
         Self::table()
             .filter(|route| {
                 route.path.contains("{project")
