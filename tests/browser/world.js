@@ -21,6 +21,8 @@ const VALUES = {
   rule: String(world.rule),
   group: String(world.group),
   user: "dana",
+  operation: "listProjects",
+  document: "cli",
 };
 
 // Pages that need more than their path.

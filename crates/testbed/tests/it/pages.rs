@@ -33,6 +33,8 @@ fn fill(route: &Route, target: &Target) -> String {
             "digest" => random_digest().to_string(),
             "member" if reading => target.membership.to_string(),
             "robot" if reading && route.path.starts_with("/projects") => target.robot_name.clone(),
+            "operation" => "listProjects".to_owned(),
+            "document" => "cli".to_owned(),
             // What the world of roles.rs has none of, and nothing that a form could hit.
             "tag" | "user" | "robot" | "key" | "page" => "missing".to_owned(),
             "member" | "group" | "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
