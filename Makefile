@@ -13,7 +13,7 @@ export DATA_DIR LISTEN OPS_LISTEN
 # For `make bench`: how much, and on which disk.
 export QUICK FULL BENCH_DIR MEMORY_PUSH_MIB
 
-.PHONY: help run build test setup fmt check conformance e2e compose soak bench deny sqlx image up down
+.PHONY: help run build test setup fmt check conformance e2e browser screenshots compose soak bench deny sqlx image up down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ conformance: setup build ## the distribution specification against a fresh serve
 
 e2e: setup build ## Docker, podman, skopeo, crane, oras and others against a fresh server (needs root)
 	@tests/e2e/run.py
+
+browser: setup build ## the web console in Chromium against a fresh server
+	@tests/browser/run.py
+
+screenshots: setup build ## pictures of the console's pages, in both languages and themes, in target/screenshots
+	@tests/browser/run.py --screenshots $(or $(CARGO_TARGET_DIR),target)/screenshots
 
 compose: setup build ## docker-compose.yml on a real Docker engine (needs root, makes a Debian first)
 	@scripts/setup.sh compose

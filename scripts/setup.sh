@@ -33,6 +33,9 @@ have containerd && have ctr                     containerd
 have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
+[ -x /usr/bin/chromium ]                        chromium
+have fc-list                                    fontconfig
+fc-list | grep -q "Noto Sans CJK"               fonts-noto-cjk
 '
 
 COMPOSE_NEEDS='
@@ -74,6 +77,9 @@ packages=$(missing "$needs")
 [ -z "$packages" ] || die "still missing after the installation: $packages"
 check_rust
 case "$1" in
-  test) /usr/bin/python3 scripts/tools.py ;;
+  test)
+    /usr/bin/python3 scripts/tools.py
+    /usr/bin/python3 tests/browser/setup.py
+    ;;
   soak) /usr/bin/python3 scripts/tools.py soak ;;
 esac

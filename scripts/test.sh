@@ -57,6 +57,7 @@ part tests cargo test --quiet --workspace --locked --no-fail-fast
 part conformance tests/conformance/run.py
 part conformance-split tests/conformance/run.py --split
 part conformance-s3 tests/conformance/run.py --storage s3
+part browser tests/browser/run.py
 part e2e tests/e2e/run.py
 part e2e-s3 tests/e2e/run.py --storage s3 --only "$on_s3"
 part e2e-redirect tests/e2e/run.py --storage s3 --redirect --only '^(docker login, push, pull|crane push)'

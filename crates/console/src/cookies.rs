@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Session => "hythe",
+            Self::Session => identity::browser::session_cookie(false),
             Self::Form => "hythe-form",
             Self::Theme => "hythe-theme",
             Self::Language => "hythe-language",
@@ -43,7 +43,11 @@ impl Kind {
 }
 
 fn full_name(kind: Kind, secure: bool) -> String {
-    if secure { format!("__Host-{}", kind.name()) } else { kind.name().to_owned() }
+    match kind {
+        Kind::Session => identity::browser::session_cookie(secure).to_owned(),
+        _ if secure => format!("__Host-{}", kind.name()),
+        _ => kind.name().to_owned(),
+    }
 }
 
 /// The cookie's value as the client sent it. One sent twice is none: somebody put a second one beside ours.

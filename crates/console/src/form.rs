@@ -1,28 +1,12 @@
 //! What forms send, and the token by which a form proves that this console made it.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
+pub(crate) use identity::browser::{form_token as token, same_token as same};
 
 /// Forms above this are refused.
 pub(crate) const BYTES_MAX: usize = 256 * 1024;
 
 /// Name of the field with the token.
 pub(crate) const TOKEN: &str = "csrf";
-
-/// The token of forms that belong to a cookie: of the session, or of a visitor without one. It tells nothing about the
-/// cookie, and no other cookie has the same.
-pub(crate) fn token(cookie: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(b"hythe console form\0");
-    hash.update(cookie.as_bytes());
-    URL_SAFE_NO_PAD.encode(hash.finalize())
-}
-
-/// Whether two tokens are the same, in the same time wherever they differ.
-pub(crate) fn same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-}
 
 /// The fields of a form, in the order they were sent.
 #[derive(Clone, Debug, Default)]
@@ -79,11 +63,5 @@ mod tests {
         assert_eq!(form.all("role"), ["1", "2"]);
         assert!(form.ticked("public") && !form.ticked("empty") && !form.ticked("csrf"));
         assert!(Form::parse(b"a=%ff").is_none() && Form::parse(b"a=%00").is_none());
-    }
-
-    #[test]
-    fn tokens_belong_to_one_cookie() {
-        assert_ne!(token("a"), token("b"));
-        assert!(same(&token("a"), &token("a")) && !same(&token("a"), &token("b")) && !same("", "a"));
     }
 }

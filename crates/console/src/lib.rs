@@ -4,6 +4,7 @@
 //!
 //! Invariants:
 //! * Every page stands in [`ROUTES`]. `GET` changes nothing; what changes something is a `POST` with the token of its form.
+//!   The one exception is `/c/log_out`, which clients that exist ask with `GET`.
 //! * A page of something the viewer may not see and a page of something that does not exist are the same page.
 //! * Pages work without scripts. No page has a script or style of its own, so the content policy needs no exception.
 

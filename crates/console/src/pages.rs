@@ -2,8 +2,8 @@
 //! template shows.
 
 pub(crate) mod about;
-pub(crate) mod admin;
 pub(crate) mod activity;
+pub(crate) mod admin;
 pub(crate) mod appearance;
 pub(crate) mod docs;
 pub(crate) mod error;

@@ -55,6 +55,8 @@ routes! {
     "console_login" "GET" "/login" Anyone pages::login::show;
     "console_login_do" "POST" "/login" Anyone pages::login::sign_in;
     "console_logout_do" "POST" "/logout" Anyone pages::login::sign_out;
+    "console_client_login_do" "POST" "/c/login" Anyone pages::login::sign_in_client;
+    "console_client_logout" "GET" "/c/log_out" Anyone pages::login::sign_out_client;
     "console_appearance_do" "POST" "/-/appearance" Anyone pages::appearance::choose;
     "console_about" "GET" "/about" Anyone pages::about::show;
     "console_search" "GET" "/search" Anyone pages::search::show;

@@ -215,6 +215,18 @@ impl Shell {
         }
     }
 
+    /// The title of the window: the page, and what it belongs to, since windows are told apart by it. The first step of the
+    /// way back is the list of everything and says nothing.
+    pub fn window_title(&self) -> String {
+        let mut title = self.title.clone();
+        for crumb in self.crumbs.iter().skip(1).rev() {
+            if !title.contains(&crumb.name) {
+                title = format!("{title} · {}", crumb.name);
+            }
+        }
+        title
+    }
+
     /// One more step of the way back.
     pub fn crumb(mut self, name: impl Into<String>, path: impl Into<String>) -> Self {
         self.crumbs.push(Crumb { name: name.into(), path: path.into() });

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
+use identity::browser::{TOKEN_HEADER, from_another_site};
 use identity::{Caller, Origin, Principal, SignedIn};
 use oci::RepositoryName;
 use percent_encoding::percent_decode_str;
@@ -174,9 +175,13 @@ impl View {
         ProjectRef::parse(&self.segment("project"), true)
     }
 
-    /// The proof that the viewer may do `A` in the project of the path. Comes before every look inside it.
+    /// The proof that the viewer may do `A` in the project of the path. Comes before every look inside it. A visitor is
+    /// told what a stranger is told, with a way to sign in.
     pub async fn permit<A: ProjectAction>(&self) -> Result<Permit<A>, Failure> {
-        Ok(self.state.tenancy.permit::<A>(&self.caller, &self.project()).await?)
+        self.state.tenancy.permit::<A>(&self.caller, &self.project()).await.map_err(|err| match err {
+            tenancy::Error::Unauthenticated => Failure::hidden(),
+            other => other.into(),
+        })
     }
 
     /// The repository of the path, inside the project of the permit.
@@ -209,15 +214,26 @@ impl View {
         let form = self.unchecked_form().await?;
         let headers = self.request.headers();
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
-        let foreign_site = text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
         let foreign_origin = text(ORIGIN.as_str()).is_some_and(|origin| {
             origin.split_once("://").map(|(_, host)| host) != text(HOST.as_str()).as_deref()
                 && origin != self.external_url()
         });
-        if foreign_site || foreign_origin || !form::same(form.raw(form::TOKEN), &self.token) {
+        let shown = text(TOKEN_HEADER).unwrap_or_else(|| form.raw(form::TOKEN).to_owned());
+        if self.from_another_site() || foreign_origin || !form::same(&shown, &self.token) {
             return Err(Failure::stale_form());
         }
         Ok(form)
+    }
+
+    /// Whether the browser says that another site caused this request.
+    pub fn from_another_site(&self) -> bool {
+        let said = self.request.headers().get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"));
+        from_another_site(said)
+    }
+
+    /// An answer for a program, which has no page to show.
+    pub fn status(&self, status: StatusCode) -> HttpResponse {
+        self.answer(status).finish()
     }
 
     async fn unchecked_form(&mut self) -> Result<Form, Failure> {
@@ -334,7 +350,8 @@ impl View {
             .insert_header((CONTENT_SECURITY_POLICY, POLICY))
             .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((X_FRAME_OPTIONS, "DENY"))
-            .insert_header((REFERRER_POLICY, "same-origin"));
+            .insert_header((REFERRER_POLICY, "same-origin"))
+            .insert_header((TOKEN_HEADER, self.token.as_str()));
         for cookie in &self.cookies {
             response.cookie(cookie.clone());
         }

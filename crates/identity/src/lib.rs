@@ -11,6 +11,7 @@
 mod access_tokens;
 mod accounts;
 mod authenticate;
+pub mod browser;
 mod config;
 pub mod epochs;
 mod error;

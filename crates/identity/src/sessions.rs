@@ -1,7 +1,7 @@
 //! Sessions of people who signed in to the console.
 //!
-//! The cookie is opaque, 256 random bits, stored as SHA-256. It is good for the console's own pages and for nothing
-//! else: no other service looks at cookies, and no other credential is a session.
+//! The cookie is opaque, 256 random bits, stored as SHA-256. It is good for the console's own pages, and for the REST
+//! API when nothing else is presented there; no other credential is a session. What must come with it is in `browser`.
 //!
 //! Invariants:
 //! * A session is checked in the database with every request, so it is over the moment its account is disabled or

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use identity::{Caller, Origin, Presented, Principal, TokenScope, UserId};
+use identity::{Caller, Origin, Presented, Principal, TokenScope, User, UserId, browser};
 use oci::{Reference, RepositoryName};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -52,8 +52,18 @@ impl Context {
             Credentials::Ignored => Principal::Anonymous,
             Credentials::Checked => {
                 let presented = presented(&request);
-                let principal = state.identity.authenticate(&presented, &origin).await?;
-                if !principal.is_anonymous() {
+                let session = match presented {
+                    Presented::Nothing => session(&state, &request).await?,
+                    _ => None,
+                };
+                let principal = match session {
+                    Some(user) => {
+                        origin.method = "session";
+                        Principal::User(user)
+                    }
+                    None => state.identity.authenticate(&presented, &origin).await?,
+                };
+                if !principal.is_anonymous() && origin.method != "session" {
                     origin.method = if principal.limits().is_some() { "access_token" } else { "password" };
                 }
                 if !opens(&principal, &request) {
@@ -240,6 +250,37 @@ fn presented(request: &HttpRequest) -> Presented {
         // Two answers to the question who is asking are none.
         (Some(_), Some(_)) => Presented::Malformed,
     }
+}
+
+/// Who a browser's session belongs to, when nothing else says who is asking. A browser sends its cookie also when another
+/// site made it ask, so a change needs the token of our own pages as well.
+///
+/// # Errors
+/// 403 for a change without the token, or caused by another site.
+async fn session(state: &State, request: &HttpRequest) -> Result<Option<User>, Failure> {
+    let header =
+        |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
+    let secure = match &state.config.external_url {
+        Some(url) => url.starts_with("https://"),
+        None => header("x-hythe-scheme").as_deref() == Some("https"),
+    };
+    let Ok(cookies) = request.cookies() else { return Ok(None) };
+    let name = browser::session_cookie(secure);
+    let mut found = cookies.iter().filter(|cookie| cookie.name() == name);
+    // One sent twice is none: somebody put a second one beside ours.
+    let (Some(cookie), None) = (found.next(), found.next()) else { return Ok(None) };
+    let Some(signed_in) = state.identity.session(cookie.value()).await? else { return Ok(None) };
+    let reading = [Method::GET, Method::HEAD].contains(request.method());
+    let shown = header(browser::TOKEN_HEADER).unwrap_or_default();
+    let meant = browser::same_token(&shown, &browser::form_token(cookie.value()))
+        && !browser::from_another_site(header("sec-fetch-site").as_deref());
+    if !reading && !meant {
+        return Err(Failure::forbidden(format!(
+            "a change with a session needs the token of its pages in the header {}",
+            browser::TOKEN_HEADER
+        )));
+    }
+    Ok(Some(signed_in.user))
 }
 
 fn origin(request: &HttpRequest) -> Origin {

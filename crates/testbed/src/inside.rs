@@ -61,6 +61,20 @@ impl Inside {
         Caller::new(Principal::User(user), Origin::default())
     }
 
+    /// Lets all sessions have been used this long ago, or lets all of them have lived this long, as if time had passed.
+    pub async fn age_sessions(&self, idle_minutes: i32, lived_minutes: i32) {
+        sqlx::query(
+            "update identity.sessions set last_seen_at = last_seen_at - make_interval(mins => $1),
+                 created_at = created_at - make_interval(mins => $2),
+                 expires_at = expires_at - make_interval(mins => $2)",
+        )
+        .bind(idle_minutes)
+        .bind(lived_minutes)
+        .execute(self.database.pool())
+        .await
+        .expect("sessions can be changed");
+    }
+
     /// The account id of a user.
     pub async fn user_id(&self, name: &str) -> UserId {
         let account = self.identity.user_by_name(name).await.expect("accounts can be read");

@@ -8,6 +8,7 @@
 
 mod answer;
 mod bed;
+mod browser;
 pub mod forge;
 mod http;
 mod inside;
@@ -21,6 +22,7 @@ mod s3;
 pub use self::oci::{Image, Registry, Upload, image_manifest, random_bytes, streaming};
 pub use answer::Answer;
 pub use bed::{Bed, Options, User};
+pub use browser::Browser;
 pub use http::{Client, Credentials, Request};
 pub use inside::Inside;
 pub use process::Addresses;

@@ -20,6 +20,8 @@ pub(super) enum Config {
     Permissions,
     /// Print the description of the REST API, as OpenAPI.
     Openapi,
+    /// Print every page and every form of the web console: method, path, name.
+    Pages,
 }
 
 #[derive(Args)]
@@ -51,7 +53,12 @@ pub(super) fn run(command: Config) -> Result<Exit, Failure> {
         Config::Docs => print(&markdown()),
         Config::Permissions => print(&tenancy::permissions_document()),
         Config::Openapi => print(&projects::openapi_document()),
+        Config::Pages => print(&pages()),
     }
+}
+
+fn pages() -> String {
+    console::ROUTES.iter().map(|route| format!("{} {} {}\n", route.method, route.path, route.id)).collect()
 }
 
 fn explain(key: &str) -> Result<Exit, Failure> {

@@ -64,6 +64,37 @@ pub(crate) async fn sign_in(view: &mut View) -> Result<HttpResponse, Failure> {
     }
 }
 
+/// As [`sign_in`] for programs that sign in as people do with `principal` and `password`: statuses and no pages.
+pub(crate) async fn sign_in_client(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.form().await?;
+    let password = Secret::new(form.raw("password").as_bytes().to_vec());
+    let idle = view.state.tenancy.settings().await?.session_minutes;
+    match view.state.identity.sign_in(form.text("principal"), &password, idle, &view.caller.origin).await {
+        Ok(session) => {
+            view.set(Kind::Session, session.secret.expose_str().unwrap_or_default().to_owned());
+            view.unset(Kind::Form);
+            Ok(view.status(StatusCode::OK))
+        }
+        Err(identity::Error::BadCredentials | identity::Error::Disabled) => {
+            Ok(view.status(StatusCode::UNAUTHORIZED))
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Ends the session of a program. Clients that exist ask with `GET` and no token, so the one thing that is looked at is
+/// whether another site made a browser do it.
+pub(crate) async fn sign_out_client(view: &mut View) -> Result<HttpResponse, Failure> {
+    if view.from_another_site() {
+        return Err(Failure::stale_form());
+    }
+    if let Some(signed_in) = &view.signed_in {
+        view.state.identity.sign_out(signed_in, &view.caller.origin).await?;
+    }
+    view.unset(Kind::Session);
+    Ok(view.status(StatusCode::OK))
+}
+
 pub(crate) async fn sign_out(view: &mut View) -> Result<HttpResponse, Failure> {
     view.form().await?;
     if let Some(signed_in) = &view.signed_in {

@@ -84,7 +84,7 @@ const PUBLIC: &[(&str, &str)] = &[
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Identity {
+pub(crate) enum Identity {
     Nobody,
     Stranger,
     Member(Role),
@@ -112,7 +112,7 @@ impl Identity {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Private,
     Public,
     Missing,
@@ -127,7 +127,7 @@ enum Manner {
     Token,
 }
 
-fn permissions() -> BTreeMap<&'static str, &'static str> {
+pub(crate) fn permissions() -> BTreeMap<&'static str, &'static str> {
     let mut table = BTreeMap::new();
     for line in include_str!("permissions.txt").lines() {
         let line = line.split('#').next().unwrap_or_default();
@@ -154,7 +154,10 @@ fn r12_every_route_has_a_permission_and_prefixes_are_disjoint() {
     let stale: Vec<_> = table.keys().filter(|id| !ids.contains(*id)).collect();
     assert!(stale.is_empty(), "permissions.txt names routes that do not exist: {stale:?}");
     for permission in table.values() {
-        let permission = permission.strip_prefix("login+").unwrap_or(permission);
+        let permission = ["login+", "page+", "page-login+"]
+            .iter()
+            .find_map(|prefix| permission.strip_prefix(prefix))
+            .unwrap_or(permission);
         if let Some((resource, action)) = permission.split_once(':') {
             // No role lists metadata; robots can be given it.
             let known = MATRIX.iter().any(|(name, rights)| *name == resource && has(rights[0], action))
@@ -171,9 +174,20 @@ fn r12_every_route_has_a_permission_and_prefixes_are_disjoint() {
             assert!(!inside(prefix, other) && !inside(other, prefix), "{prefix} and {other} overlap");
         }
     }
-    for route in &routes {
+    // The console has the rest.
+    for route in routes.iter().filter(|route| route.role != Service::Console) {
         let under = |prefix: &&str| route.path == *prefix || route.path.starts_with(&format!("{prefix}/"));
         assert!(prefixes.iter().any(under), "{} lies under no prefix", route.path);
+    }
+    assert_eq!(console::PREFIXES, ["/"]);
+    for route in routes.iter().filter(|route| route.role == Service::Console) {
+        let under = |prefix: &&str| route.path == *prefix || route.path.starts_with(&format!("{prefix}/"));
+        assert!(
+            !prefixes.iter().any(under),
+            "the page {} lies under the prefix of another service",
+            route.path
+        );
+        assert!(table[route.id].starts_with("page"), "{} is a page", route.id);
     }
 }
 
@@ -192,7 +206,7 @@ fn leaves(scope: &str, permission: &str) -> bool {
 }
 
 /// Whether the caller holds a right of the project.
-fn holds(identity: Identity, place: Place, permission: &str) -> bool {
+pub(crate) fn holds(identity: Identity, place: Place, permission: &str) -> bool {
     let (resource, action) =
         permission.split_once(':').unwrap_or_else(|| panic!("{permission} is no project right"));
     let open = place == Place::Public
@@ -352,16 +366,18 @@ fn expected(route: &Route, permission: &str, identity: Identity, place: Place, m
 }
 
 /// A project with one image and a member of each role.
-struct Target {
-    place: Place,
-    name: String,
-    membership: i64,
-    robot: i64,
-    image: Image,
+pub(crate) struct Target {
+    pub place: Place,
+    pub name: String,
+    pub membership: i64,
+    pub robot: i64,
+    /// Its name inside the project.
+    pub robot_name: String,
+    pub image: Image,
 }
 
-struct Everybody {
-    bed: Bed,
+pub(crate) struct Everybody {
+    pub bed: Bed,
     stranger: User,
     members: Vec<(Role, User)>,
     robots: Vec<(Identity, User)>,
@@ -370,7 +386,7 @@ struct Everybody {
 }
 
 impl Everybody {
-    fn identities(&self) -> Vec<Identity> {
+    pub fn identities(&self) -> Vec<Identity> {
         let members = self.members.iter().map(|(role, _)| Identity::Member(*role));
         [Identity::Nobody, Identity::Stranger]
             .into_iter()
@@ -381,7 +397,7 @@ impl Everybody {
             .collect()
     }
 
-    fn user(&self, identity: Identity) -> Option<User> {
+    pub fn user(&self, identity: Identity) -> Option<User> {
         match identity {
             Identity::Nobody => None,
             Identity::Stranger => Some(self.stranger.clone()),
@@ -413,7 +429,7 @@ async fn world() -> (Everybody, Vec<Target>) {
     world_in(Bed::shared().await).await
 }
 
-async fn world_in(bed: Bed) -> (Everybody, Vec<Target>) {
+pub(crate) async fn world_in(bed: Bed) -> (Everybody, Vec<Target>) {
     let mut members = Vec::new();
     for role in Role::ALL {
         members.push((role, bed.user("role").await));
@@ -445,12 +461,21 @@ async fn world_in(bed: Bed) -> (Everybody, Vec<Target>) {
         let image = bed.admin().registry().push_image(&project.repository("app"), "1").await;
         let permissions = json!([permission("project", &project.name, &[("tag", "list")])]);
         let robot = bed.robot("project", permissions).await;
+        let robot_name = robot.name.rsplit('+').next().unwrap_or_default().to_owned();
         let robot = robot_id(&bed, &project, &robot).await;
-        targets.push(Target { place, name: project.name, membership, robot, image });
+        targets.push(Target { place, name: project.name, membership, robot, robot_name, image });
     }
     let (membership, image) = (targets[0].membership, targets[0].image.clone());
     let missing = bed.unique("missing");
-    targets.push(Target { place: Place::Missing, name: missing, membership, robot: 999_999_999, image });
+    let robot_name = targets[0].robot_name.clone();
+    targets.push(Target {
+        place: Place::Missing,
+        name: missing,
+        membership,
+        robot: 999_999_999,
+        robot_name,
+        image,
+    });
 
     let own = [targets[0].name.as_str(), &targets[1].name];
     let in_own = |rights: &[(&str, &str)]| -> Vec<Value> {
@@ -592,7 +617,12 @@ impl Reading {
 
     /// The same for what is named by an id inside a project, with the id of one project and the name of another.
     pub fn elsewhere(&self) -> Vec<(&'static str, String)> {
-        let mixed = Target { name: self.other.name.clone(), image: self.other.image.clone(), ..self.own };
+        let mixed = Target {
+            name: self.other.name.clone(),
+            image: self.other.image.clone(),
+            robot_name: self.own.robot_name.clone(),
+            ..self.own
+        };
         Self::table()
             .filter(|route| {
                 route.path.contains("{project")
@@ -617,7 +647,8 @@ async fn az_01_every_route_as_everybody() {
         for identity in everybody.identities() {
             for manner in [Manner::Direct, Manner::Token] {
                 let client = everybody.client(identity, manner, &format!("{}/app", target.name)).await;
-                for route in cli::routes() {
+                // Pages are for browsers: see pages.rs.
+                for route in cli::routes().into_iter().filter(|route| route.role != Service::Console) {
                     if manner == Manner::Token && route.role != Service::Registry {
                         continue;
                     }
@@ -651,7 +682,7 @@ async fn az_01_every_route_as_everybody() {
 #[tokio::test]
 async fn az_01_methods_outside_the_table_do_nothing() {
     let (everybody, targets) = world().await;
-    let routes = cli::routes();
+    let routes: Vec<_> = cli::routes().into_iter().filter(|route| route.role != Service::Console).collect();
     let mut taken: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in &routes {
         taken.entry(route.path).or_default().insert(route.method);

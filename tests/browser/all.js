@@ -1,0 +1,11 @@
+// All tests, one after the other in one Chromium: node --test all.js, with the world that run.py made.
+
+import { after } from "node:test";
+import { close } from "./world.js";
+
+after(close);
+
+await import("./accessibility.test.js");
+await import("./scripts.test.js");
+await import("./security.test.js");
+await import("./look.test.js");
