@@ -55,6 +55,8 @@ pub struct RobotCreated {
     pub id: RobotId,
     /// With its prefix.
     pub name: String,
+    /// As [`RobotAccount::shell_name`].
+    pub shell_name: String,
     /// Shown now and never again.
     pub secret: Secret,
     pub created_at: DateTime<Utc>,
@@ -78,6 +80,8 @@ pub struct RobotAccount {
     pub project_id: Option<i64>,
     /// With its prefix.
     pub login_name: String,
+    /// As it logs in where a dollar sign would be something else, whatever the prefix is.
+    pub shell_name: String,
     pub description: String,
     pub duration_days: i64,
     pub expires_at: Option<DateTime<Utc>>,
@@ -110,7 +114,7 @@ const COLUMNS: Columns = Columns::new(
 
 fn robots() -> Select {
     Select::new(
-        "r.id, r.project_id, identity.robot_login(r.name) as login_name, r.description, r.duration_days, r.expires_at, r.disabled, r.creator_kind,
+        "r.id, r.project_id, identity.robot_login(r.name) as login_name, 'robot+' || r.name as shell_name, r.description, r.duration_days, r.expires_at, r.disabled, r.creator_kind,
          r.creator_id, r.created_at, r.updated_at, r.last_used_at, r.last_used_address, r.last_used_client",
         "identity.robots r",
     )
@@ -154,6 +158,7 @@ impl Identity {
         Ok(RobotCreated {
             id: RobotId(row.id),
             name: row.login_name,
+            shell_name: format!("{SHELL_PREFIX}{name}"),
             secret,
             created_at: row.created_at,
             expires_at: row.expires_at,

@@ -91,9 +91,9 @@ impl Place {
         self.project.as_ref().map(|(id, _)| *id)
     }
 
-    /// The name without the project's, as paths of pages have it.
-    fn short(&self, login: &str) -> String {
-        let stored = login.split_once(['$', '+']).map_or(login, |(_, stored)| stored);
+    /// The name without the project's, as paths of pages have it; from the name for shells.
+    fn short(&self, name: &str) -> String {
+        let stored = name.split_once('+').map_or(name, |(_, stored)| stored);
         let project = self.project.as_ref().map(|(_, name)| format!("{name}+")).unwrap_or_default();
         stored.strip_prefix(&project).unwrap_or(stored).to_owned()
     }
@@ -109,11 +109,6 @@ impl Place {
         let page = view.state.tenancy.robot_list(&view.caller, self.id(), &query).await?;
         page.rows.into_iter().next().ok_or_else(Failure::hidden)
     }
-}
-
-/// The name that needs no quotes in shells and CI files.
-fn safe_name(login: &str) -> String {
-    login.replacen("robot$", "robot+", 1)
 }
 
 /// Where a robot stands.
@@ -153,10 +148,10 @@ impl Row {
             Some(left) if left <= chrono::Duration::days(SOON_DAYS) => Standing::Soon,
             _ => Standing::Ready,
         };
-        let login = account.login_name();
+        let name = account.shell_name;
         Self {
-            short: place.short(&login),
-            name: safe_name(&login),
+            short: place.short(&name),
+            name,
             description: account.description,
             standing,
             expires_at: account.expires_at,
@@ -251,17 +246,17 @@ struct SecretPage {
 fn secret_page(
     view: &View,
     place: Place,
-    login: &str,
+    name: String,
     secret: String,
     title: String,
 ) -> Result<HttpResponse, Failure> {
-    let (host, name) = (view.host(), safe_name(login));
+    let host = view.host();
     let auth = STANDARD.encode(format!("{name}:{secret}"));
     let auths = json!({ "auths": { host.clone(): { "auth": auth } } });
     let docker_config = serde_json::to_string_pretty(&auths).unwrap_or_default();
     // One line, as Kubernetes wants it.
     let encoded = STANDARD.encode(auths.to_string());
-    let short = place.short(login);
+    let short = place.short(&name);
     let kubernetes = format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
          .dockerconfigjson: {encoded}",
@@ -308,7 +303,7 @@ pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let name = robot.account.shell_name.clone();
     if form.text("version") != robot.account.updated_at.timestamp_micros().to_string() {
         let problem = Problem::new("secret", view.t("robot-secret-shown"));
         return view
@@ -316,8 +311,8 @@ pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let made = view.state.tenancy.robot_rekey(&permit, None).await?;
     let secret = made.as_ref().and_then(|secret| secret.expose_str()).unwrap_or_default().to_owned();
-    let title = view.language.text("robot-refreshed", &[("name", safe_name(&login).into())]);
-    secret_page(view, place, &login, secret, title)
+    let title = view.language.text("robot-refreshed", &[("name", (&name).into())]);
+    secret_page(view, place, name, secret, title)
 }
 
 pub(crate) async fn disable(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -333,21 +328,22 @@ async fn switch(view: &mut View, disabled: bool) -> Result<HttpResponse, Failure
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let level = robot.level();
+    let name = robot.account.shell_name;
     let input = RobotInput {
-        name: login.clone(),
-        level: robot.level(),
+        name: robot.account.login_name,
+        level,
         description: robot.account.description,
         duration_days: None,
         disabled: Some(disabled),
         permissions: robot.permissions,
     };
     view.state.tenancy.robot_update(&permit, &input).await?;
-    let page = format!("{}/{}", place.base, segment(&place.short(&login)));
+    let page = format!("{}/{}", place.base, segment(&place.short(&name)));
     let told = if disabled {
-        Told::new("told-robot-disabled", safe_name(&login)).undo(format!("{page}/enable"), Vec::new())
+        Told::new("told-robot-disabled", name).undo(format!("{page}/enable"), Vec::new())
     } else {
-        Told::new("told-robot-enabled", safe_name(&login))
+        Told::new("told-robot-enabled", name)
     };
     Ok(view.done(&page, told))
 }
@@ -380,6 +376,6 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
     view.form().await?;
     let (place, robot, permit) = to_delete(view).await?;
     view.state.tenancy.robot_delete(&permit).await?;
-    let told = Told::new("told-robot-deleted", safe_name(&robot.account.login_name()));
+    let told = Told::new("told-robot-deleted", robot.account.shell_name);
     Ok(view.done(&place.base, told))
 }

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use tenancy::{CreateRobot, Error, RobotInput, RobotLevel, RobotPermission};
 
 use super::rights::{Line, project_matrix, system_matrix};
-use super::{Place, safe_name, secret_page};
+use super::{Place, secret_page};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::problem::Problem;
@@ -220,8 +220,8 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
     match made {
         Ok(created) => {
             let secret = created.secret.expose_str().unwrap_or_default().to_owned();
-            let title = view.language.text("robot-made", &[("name", safe_name(&created.name).into())]);
-            secret_page(view, place, &created.name, secret, title)
+            let title = view.language.text("robot-made", &[("name", created.shell_name.clone().into())]);
+            secret_page(view, place, created.shell_name, secret, title)
         }
         Err(problem) => {
             let page = NewPage::new(place, typed, problem, view.t("robot-new-title"));
