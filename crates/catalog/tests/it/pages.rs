@@ -8,11 +8,14 @@ use serde_json::json;
 use tenancy::list::Query;
 use tenancy::{DeleteTag, ListRepositories, ListTags, ProjectRef, PullRepository, ReadArtifact};
 
-use crate::world::World;
+use crate::world::{CONFIG, World};
 
 #[tokio::test]
 async fn a_repository_with_an_index() {
     let world = World::new().await;
+    for bytes in [CONFIG, b"layer"] {
+        world.blob("p/a", bytes).await;
+    }
     let part = world.image("p/a", Some("v1"), &[b"layer"]).await.digest;
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
         {"mediaType": OCI_MANIFEST, "digest": part.to_string(), "size": 1}]});

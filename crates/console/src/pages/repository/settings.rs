@@ -81,7 +81,7 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let deleted = async {
         view.state.tenancy.require_writable().await?;
-        Ok::<_, catalog::Error>(view.state.catalog.repositories.delete(&permit, &name).await?)
+        view.state.catalog.repositories.delete(&permit, &name).await
     }
     .await;
     match deleted {
