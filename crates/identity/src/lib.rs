@@ -52,7 +52,7 @@ pub use error::Error;
 pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
 pub use preferences::Preferences;
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
-pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};
+pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret, SHELL_PREFIX};
 /// Holds passwords on their way in.
 pub use sealed::Secret;
 pub use sessions::{Ended, NewSession, Session, SignedIn};

@@ -18,7 +18,7 @@ use crate::principal::{Principal, Robot, RobotId};
 use crate::{Identity, Origin};
 
 /// Means the same as the configured prefix, in shells and CI files that make something else of a dollar sign.
-pub(crate) const SHELL_PREFIX: &str = "robot+";
+pub const SHELL_PREFIX: &str = "robot+";
 
 /// Days from the creation until the end; more is a mistake, and -1 means without end.
 const DURATION_DAYS_MAX: i64 = i32::MAX as i64 - 1;
@@ -304,6 +304,13 @@ impl Identity {
             return Err(Error::Invalid("there are users whose names begin with that prefix for robots"));
         }
         Ok(())
+    }
+
+    /// The name of a robot for shells and CI files, made of the one that everybody else is told. Signing in with it
+    /// works whatever the configured prefix is.
+    pub fn robot_shell_name(&self, login: &str) -> String {
+        let stored = stored_name(&self.0.feed.robot_prefix(), login).unwrap_or(login);
+        format!("{SHELL_PREFIX}{stored}")
     }
 
     /// Reads what was set just now.

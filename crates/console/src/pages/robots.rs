@@ -12,6 +12,7 @@ use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use identity::SHELL_PREFIX;
 use serde_json::json;
 use tenancy::list::{Query, Value};
 use tenancy::roles::{Action, Resource};
@@ -91,9 +92,9 @@ impl Place {
         self.project.as_ref().map(|(id, _)| *id)
     }
 
-    /// The name without the project's, as paths of pages have it.
-    fn short(&self, login: &str) -> String {
-        let stored = login.split_once(['$', '+']).map_or(login, |(_, stored)| stored);
+    /// The name without the project's, as paths of pages have it. `name` is the one for shells.
+    fn short(&self, name: &str) -> String {
+        let stored = name.strip_prefix(SHELL_PREFIX).unwrap_or(name);
         let project = self.project.as_ref().map(|(_, name)| format!("{name}+")).unwrap_or_default();
         stored.strip_prefix(&project).unwrap_or(stored).to_owned()
     }
@@ -112,8 +113,8 @@ impl Place {
 }
 
 /// The name that needs no quotes in shells and CI files.
-fn safe_name(login: &str) -> String {
-    login.replacen("robot$", "robot+", 1)
+fn safe_name(view: &View, login: &str) -> String {
+    view.state.identity.robot_shell_name(login)
 }
 
 /// Where a robot stands.
@@ -153,10 +154,10 @@ impl Row {
             Some(left) if left <= chrono::Duration::days(SOON_DAYS) => Standing::Soon,
             _ => Standing::Ready,
         };
-        let login = account.login_name();
+        let name = safe_name(view, &account.login_name);
         Self {
-            short: place.short(&login),
-            name: safe_name(&login),
+            short: place.short(&name),
+            name,
             description: account.description,
             standing,
             expires_at: account.expires_at,
@@ -255,13 +256,13 @@ fn secret_page(
     secret: String,
     title: String,
 ) -> Result<HttpResponse, Failure> {
-    let (host, name) = (view.host(), safe_name(login));
+    let (host, name) = (view.host(), safe_name(view, login));
     let auth = STANDARD.encode(format!("{name}:{secret}"));
     let auths = json!({ "auths": { host.clone(): { "auth": auth } } });
     let docker_config = serde_json::to_string_pretty(&auths).unwrap_or_default();
     // One line, as Kubernetes wants it.
     let encoded = STANDARD.encode(auths.to_string());
-    let short = place.short(login);
+    let short = place.short(&name);
     let kubernetes = format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
          .dockerconfigjson: {encoded}",
@@ -308,7 +309,7 @@ pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let login = robot.account.login_name.clone();
     if form.text("version") != robot.account.updated_at.timestamp_micros().to_string() {
         let problem = Problem::new("secret", view.t("robot-secret-shown"));
         return view
@@ -316,7 +317,7 @@ pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let made = view.state.tenancy.robot_rekey(&permit, None).await?;
     let secret = made.as_ref().and_then(|secret| secret.expose_str()).unwrap_or_default().to_owned();
-    let title = view.language.text("robot-refreshed", &[("name", safe_name(&login).into())]);
+    let title = view.language.text("robot-refreshed", &[("name", safe_name(view, &login).into())]);
     secret_page(view, place, &login, secret, title)
 }
 
@@ -333,7 +334,7 @@ async fn switch(view: &mut View, disabled: bool) -> Result<HttpResponse, Failure
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let login = robot.account.login_name.clone();
     let input = RobotInput {
         name: login.clone(),
         level: robot.level(),
@@ -343,11 +344,11 @@ async fn switch(view: &mut View, disabled: bool) -> Result<HttpResponse, Failure
         permissions: robot.permissions,
     };
     view.state.tenancy.robot_update(&permit, &input).await?;
-    let page = format!("{}/{}", place.base, segment(&place.short(&login)));
+    let page = format!("{}/{}", place.base, segment(&place.short(&safe_name(view, &login))));
     let told = if disabled {
-        Told::new("told-robot-disabled", safe_name(&login)).undo(format!("{page}/enable"), Vec::new())
+        Told::new("told-robot-disabled", safe_name(view, &login)).undo(format!("{page}/enable"), Vec::new())
     } else {
-        Told::new("told-robot-enabled", safe_name(&login))
+        Told::new("told-robot-enabled", safe_name(view, &login))
     };
     Ok(view.done(&page, told))
 }
@@ -380,6 +381,6 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
     view.form().await?;
     let (place, robot, permit) = to_delete(view).await?;
     view.state.tenancy.robot_delete(&permit).await?;
-    let told = Told::new("told-robot-deleted", safe_name(&robot.account.login_name()));
+    let told = Told::new("told-robot-deleted", safe_name(view, &robot.account.login_name));
     Ok(view.done(&place.base, told))
 }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use chrono::NaiveDate;
+use identity::SHELL_PREFIX;
 use tenancy::{CreateRobot, Error, RobotInput, RobotLevel, RobotPermission};
 
 use super::rights::{Line, project_matrix, system_matrix};
@@ -142,7 +143,7 @@ impl NewPage {
         let project = place.project.as_ref().map(|(_, name)| format!("{name}+")).unwrap_or_default();
         Self {
             base: place.base.clone(),
-            prefix: format!("robot+{project}"),
+            prefix: format!("{SHELL_PREFIX}{project}"),
             of_project: place.project.is_some(),
             s: place.below(title),
             typed,
@@ -220,7 +221,7 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
     match made {
         Ok(created) => {
             let secret = created.secret.expose_str().unwrap_or_default().to_owned();
-            let title = view.language.text("robot-made", &[("name", safe_name(&created.name).into())]);
+            let title = view.language.text("robot-made", &[("name", safe_name(view, &created.name).into())]);
             secret_page(view, place, &created.name, secret, title)
         }
         Err(problem) => {
