@@ -109,7 +109,6 @@ routes! {
     "console_health" "GET" "/admin/health" SignedIn pages::admin::health::show;
     "console_jobs" "GET" "/admin/jobs" SignedIn pages::jobs::list;
     "console_admin_job" "GET" "/admin/jobs/{job}" SignedIn pages::jobs::show;
-    // Projects
     // Projects and what belongs to them; robots of the installation share their pages with those of projects.
     "console_system_robots" "GET" "/admin/robots" SignedIn pages::robots::list;
     "console_system_robot_new" "GET" "/admin/robots/new" SignedIn pages::robots::new;
