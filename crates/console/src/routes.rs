@@ -104,11 +104,11 @@ routes! {
     "console_quotas_do" "POST" "/admin/storage/quotas" SignedIn pages::admin::quotas::set;
     "console_audit" "GET" "/admin/audit" SignedIn pages::admin::audit::list;
     "console_audit_verify" "GET" "/admin/audit/-/verify" SignedIn pages::admin::audit::verify;
-    "console_settings" "GET" "/admin/settings/general" SignedIn pages::admin::settings::show;
-    "console_settings_do" "POST" "/admin/settings/general" SignedIn pages::admin::settings::change;
+    "console_admin_settings" "GET" "/admin/settings/general" SignedIn pages::admin::settings::show;
+    "console_admin_settings_do" "POST" "/admin/settings/general" SignedIn pages::admin::settings::change;
     "console_health" "GET" "/admin/health" SignedIn pages::admin::health::show;
-    "console_jobs" "GET" "/jobs" SignedIn pages::jobs::list;
-    "console_job" "GET" "/jobs/{job}" SignedIn pages::jobs::show;
+    "console_jobs" "GET" "/admin/jobs" SignedIn pages::jobs::list;
+    "console_admin_job" "GET" "/admin/jobs/{job}" SignedIn pages::jobs::show;
     // Projects and what belongs to them; robots of the installation share their pages with those of projects.
     "console_system_robots" "GET" "/admin/robots" SignedIn pages::robots::list;
     "console_system_robot_new" "GET" "/admin/robots/new" SignedIn pages::robots::new;

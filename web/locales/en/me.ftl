@@ -2,9 +2,9 @@
 
 save = Save
 delete = Delete
-never = never
-on = on
-off = off
+value-never = never
+value-on = on
+value-off = off
 any = Any
 unlimited = Unlimited
 cannot-undo = This cannot be undone.

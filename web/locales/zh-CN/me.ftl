@@ -2,9 +2,9 @@
 
 save = 保存
 delete = 删除
-never = 从未
-on = 开
-off = 关
+value-never = 从未
+value-on = 开
+value-off = 关
 any = 不限
 unlimited = 不限
 cannot-undo = 此操作无法撤销。

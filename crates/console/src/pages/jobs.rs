@@ -90,6 +90,6 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let s = view
         .shell("jobs", format!("{} {}", job.kind, job.id))
         .crumb(view.t("admin-title"), "/admin")
-        .crumb(view.t("jobs-title"), "/jobs");
+        .crumb(view.t("jobs-title"), "/admin/jobs");
     view.page(&JobPage { s, job })
 }

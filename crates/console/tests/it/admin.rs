@@ -16,7 +16,7 @@ const PAGES: [&str; 15] = [
     "/admin/audit/-/verify",
     "/admin/settings/general",
     "/admin/health",
-    "/jobs",
+    "/admin/jobs",
     "/",
 ];
 
@@ -173,7 +173,7 @@ async fn settings_say_where_they_come_from_and_take_effect() {
             ("robot_token_duration", "30"),
             ("limit", "10"),
             ("banner", message),
-            ("banner-type", "warning"),
+            ("banner_type", "warning"),
         ]
     };
     for minutes in ["many", "0", "99999999999"] {
@@ -242,12 +242,12 @@ async fn figures_jobs_and_health_are_shown() {
              values ('test.work', '{}', 'running', 'ana', 3, now() + interval '1 hour')",
         )
         .await;
-    let jobs = world.get(&admin, "/jobs?state=running").await;
+    let jobs = world.get(&admin, "/admin/jobs?state=running").await;
     assert!(jobs.has("test.work") && jobs.has("1 job at work"), "{}", jobs.body);
-    assert!(world.get(&admin, "/jobs?state=failed").await.has("No jobs."));
-    let path = jobs.body.split("href=\"").find(|rest| rest.starts_with("/jobs/")).unwrap();
+    assert!(world.get(&admin, "/admin/jobs?state=failed").await.has("No jobs."));
+    let path = jobs.body.split("href=\"").find(|rest| rest.starts_with("/admin/jobs/")).unwrap();
     assert!(world.get(&admin, path.split('"').next().unwrap()).await.has("Nothing was logged."));
-    assert_eq!(world.get(&admin, "/jobs/999999").await.status, 404);
+    assert_eq!(world.get(&admin, "/admin/jobs/999999").await.status, 404);
 }
 
 #[actix_web::test]
@@ -256,8 +256,8 @@ async fn pages_cost_the_same_however_much_there_is() {
     let admin = world.sign_in("admin").await;
     let mut costs = Vec::new();
     for round in 0..2 {
-        for number in 0..5 {
-            world.project("ana", &format!("p{round}{number}"), false).await;
+        for number in 0..12 {
+            world.project("ana", &format!("p{round}-{number}"), false).await;
         }
         let before = world.statements().await;
         for path in ["/admin/storage", "/admin/storage/quotas", "/admin/users/ana/-/delete"] {

@@ -42,7 +42,7 @@ async fn a_new_password_ends_the_other_sessions() {
     let path = "/me/password";
     for (old, new, told) in [
         ("Wrong-horse-1", "Better-horse-1", "The current password is wrong."),
-        (PASSWORD, "short", "The password must have"),
+        (PASSWORD, "tiny-1", "The password must have"),
         (PASSWORD, PASSWORD, "the same as the current one"),
     ] {
         let page = world.post(&ana, path, path, &[("old", old), ("password", new)]).await;
@@ -125,6 +125,8 @@ async fn sessions_are_listed_and_ended() {
 async fn preferences_belong_to_the_account() {
     let world = World::new().await;
     let (ana, path) = (world.sign_in("ana").await, "/me/preferences");
+    let project = world.project("ana", "team-a", false).await;
+    world.image(project, "team-a/web", "1", b"layer").await;
     let fields = [("language", "zh-CN"), ("theme", "dark"), ("size", "50"), ("client", "podman")];
     assert_eq!(world.send(&ana, "POST", path, &fields).await.status, 403);
     assert!(world.get(&ana, path).await.has("<html lang=\"en\">"));
@@ -137,6 +139,7 @@ async fn preferences_belong_to_the_account() {
         "{}",
         page.body
     );
+    assert!(world.get(&ana, "/projects/team-a/repositories/web").await.has("podman pull"));
     // The menu of the bar changes the same.
     let chosen = [("language", "en"), ("return", "/me")];
     assert_eq!(world.post(&ana, path, "/-/appearance", &chosen).await.location(), "/me");

@@ -106,8 +106,8 @@ impl SettingsPage {
     fn source(&self, key: &str) -> String {
         let Some(held) = self.held.get(key) else { return String::new() };
         let default = match &held.default {
-            Value::Bool(true) => self.s.t("on"),
-            Value::Bool(false) => self.s.t("off"),
+            Value::Bool(true) => self.s.t("value-on"),
+            Value::Bool(false) => self.s.t("value-off"),
             Value::Number(number) if number.as_i64() == Some(-1) => self.s.t("unlimited"),
             Value::Number(number) => number.to_string(),
             Value::String(text) if text.is_empty() => self.s.t("setting-empty"),
@@ -156,7 +156,7 @@ fn changes(view: &View, form: &Form, page: &SettingsPage) -> Result<Map<String, 
     let pulls = if form.ticked("audit_pulls") { "" } else { PULLS };
     changes.insert("disabled_audit_log_event_types".to_owned(), pulls.into());
     let banner = banner(form);
-    for (field, text) in [("banner-from", &banner.from), ("banner-to", &banner.to)] {
+    for (field, text) in [("banner_from", &banner.from), ("banner_to", &banner.to)] {
         if !text.is_empty() && text.parse::<chrono::NaiveDate>().is_err() {
             return Err(Problem::new(field, view.t("token-date-bad")));
         }
@@ -169,10 +169,10 @@ fn changes(view: &View, form: &Form, page: &SettingsPage) -> Result<Map<String, 
 fn banner(form: &Form) -> BannerForm {
     BannerForm {
         message: form.text("banner").to_owned(),
-        r#type: form.text("banner-type").to_owned(),
+        r#type: form.text("banner_type").to_owned(),
         closable: false,
-        from: form.text("banner-from").to_owned(),
-        to: form.text("banner-to").to_owned(),
+        from: form.text("banner_from").to_owned(),
+        to: form.text("banner_to").to_owned(),
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) async fn change(view: &mut View) -> Result<HttpResponse, Failure> {
     view.state.identity.preferences_set(&signed_in.user, &chosen).await?;
     // For the page to sign in at, and for the message of the next page.
     view.set(Kind::Theme, chosen.theme);
+    // What was chosen beside a command before counts no more.
+    view.unset(Kind::Client);
     match language {
         Some(language) => view.set(Kind::Language, language.tag().to_owned()),
         None => view.unset(Kind::Language),

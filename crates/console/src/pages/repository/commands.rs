@@ -46,7 +46,7 @@ impl Client {
     }
 }
 
-/// What the viewer chose, perhaps nothing.
+/// What the viewer chose here, else in the preferences; perhaps nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Choice {
     client: Option<Client>,
@@ -55,7 +55,9 @@ pub(crate) struct Choice {
 
 impl Choice {
     pub fn of(view: &View) -> Self {
-        Self::parse(&view.choice(Kind::Client).unwrap_or_default())
+        let choice = Self::parse(&view.choice(Kind::Client).unwrap_or_default());
+        let preferred = || Client::parse(&view.signed_in.as_ref()?.preferences.client);
+        Self { client: choice.client.or_else(preferred), ..choice }
     }
 
     fn parse(text: &str) -> Self {
