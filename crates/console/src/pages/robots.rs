@@ -153,7 +153,7 @@ impl Row {
             Some(left) if left <= chrono::Duration::days(SOON_DAYS) => Standing::Soon,
             _ => Standing::Ready,
         };
-        let login = account.login_name();
+        let login = account.login_name.clone();
         Self {
             short: place.short(&login),
             name: safe_name(&login),
@@ -308,7 +308,7 @@ pub(crate) async fn refresh(view: &mut View) -> Result<HttpResponse, Failure> {
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let login = robot.account.login_name.clone();
     if form.text("version") != robot.account.updated_at.timestamp_micros().to_string() {
         let problem = Problem::new("secret", view.t("robot-secret-shown"));
         return view
@@ -333,7 +333,7 @@ async fn switch(view: &mut View, disabled: bool) -> Result<HttpResponse, Failure
     let place = Place::of(view).await?;
     let robot = place.robot(view).await?;
     let permit = permit_to_update(view, &robot).await?;
-    let login = robot.account.login_name();
+    let login = robot.account.login_name.clone();
     let input = RobotInput {
         name: login.clone(),
         level: robot.level(),
@@ -380,6 +380,6 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
     view.form().await?;
     let (place, robot, permit) = to_delete(view).await?;
     view.state.tenancy.robot_delete(&permit).await?;
-    let told = Told::new("told-robot-deleted", safe_name(&robot.account.login_name()));
+    let told = Told::new("told-robot-deleted", safe_name(&robot.account.login_name));
     Ok(view.done(&place.base, told))
 }
