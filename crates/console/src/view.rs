@@ -219,14 +219,14 @@ impl View {
                 && origin != self.external_url()
         });
         let shown = text(TOKEN_HEADER).unwrap_or_else(|| form.raw(form::TOKEN).to_owned());
-        if self.from_another_site() || foreign_origin || !form::same(&shown, &self.token) {
+        if self.is_from_another_site() || foreign_origin || !form::same(&shown, &self.token) {
             return Err(Failure::stale_form());
         }
         Ok(form)
     }
 
     /// Whether the browser says that another site caused this request.
-    pub fn from_another_site(&self) -> bool {
+    pub fn is_from_another_site(&self) -> bool {
         let said = self.request.headers().get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"));
         from_another_site(said)
     }

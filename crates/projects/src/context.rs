@@ -264,15 +264,11 @@ async fn session(state: &State, request: &HttpRequest) -> Result<Option<User>, F
         Some(url) => url.starts_with("https://"),
         None => header("x-hythe-scheme").as_deref() == Some("https"),
     };
-    let Ok(cookies) = request.cookies() else { return Ok(None) };
-    let name = browser::session_cookie(secure);
-    let mut found = cookies.iter().filter(|cookie| cookie.name() == name);
-    // One sent twice is none: somebody put a second one beside ours.
-    let (Some(cookie), None) = (found.next(), found.next()) else { return Ok(None) };
-    let Some(signed_in) = state.identity.session(cookie.value()).await? else { return Ok(None) };
+    let Some(cookie) = session_cookie(request, secure) else { return Ok(None) };
+    let Some(signed_in) = state.identity.session(&cookie).await? else { return Ok(None) };
     let reading = [Method::GET, Method::HEAD].contains(request.method());
     let shown = header(browser::TOKEN_HEADER).unwrap_or_default();
-    let meant = browser::same_token(&shown, &browser::form_token(cookie.value()))
+    let meant = browser::same_token(&shown, &browser::form_token(&cookie))
         && !browser::from_another_site(header("sec-fetch-site").as_deref());
     if !reading && !meant {
         return Err(Failure::forbidden(format!(
@@ -281,6 +277,15 @@ async fn session(state: &State, request: &HttpRequest) -> Result<Option<User>, F
         )));
     }
     Ok(Some(signed_in.user))
+}
+
+fn session_cookie(request: &HttpRequest, secure: bool) -> Option<String> {
+    let cookies = request.cookies().ok()?;
+    let name = browser::session_cookie(secure);
+    let mut found = cookies.iter().filter(|cookie| cookie.name() == name);
+    // One sent twice is none: somebody put a second one beside ours.
+    let (Some(cookie), None) = (found.next(), found.next()) else { return None };
+    Some(cookie.value().to_owned())
 }
 
 fn origin(request: &HttpRequest) -> Origin {

@@ -39,7 +39,7 @@ async fn a_repository_with_an_index() {
 
     let read = tenancy.permit::<ReadArtifact>(&world.caller, &project).await.unwrap();
     let artifacts = &world.catalog.artifacts;
-    assert_eq!(artifacts.indexes_of(&read, &name, &part).await.unwrap(), [digest.clone()]);
+    assert_eq!(artifacts.indexes_of(&read, &name, &part).await.unwrap(), std::slice::from_ref(&digest));
     assert_eq!(artifacts.indexes_of(&read, &name, &digest).await.unwrap(), []);
 
     let permit = tenancy.permit::<PullRepository>(&world.caller, &project).await.unwrap();

@@ -85,7 +85,7 @@ pub(crate) async fn sign_in_client(view: &mut View) -> Result<HttpResponse, Fail
 /// Ends the session of a program. Clients that exist ask with `GET` and no token, so the one thing that is looked at is
 /// whether another site made a browser do it.
 pub(crate) async fn sign_out_client(view: &mut View) -> Result<HttpResponse, Failure> {
-    if view.from_another_site() {
+    if view.is_from_another_site() {
         return Err(Failure::stale_form());
     }
     if let Some(signed_in) = &view.signed_in {
