@@ -212,7 +212,8 @@ class Seed:
         members = self.api("GET", "/projects/team-a/members").json()
         self.world["member"] = next(row["id"] for row in members if row["entity_name"] == "dana")
         group = self.admin.api("POST", "/usergroups", {"group_name": "builders", "group_type": 2})
-        self.world["token"] = self.api("POST", "/users/current/tokens", {"name": HOSTILE[0][:30], "scopes": ["pull"]}).json()["id"]
+        for name in ("laptop", HOSTILE[0][:30]):
+            self.api("POST", "/users/current/tokens", {"name": name, "scopes": ["pull"]})
         self.api("PUT", "/configurations", {"project_request_enabled": True})
         asked = self.server.client("sam", PASSWORD).api("POST", "/project-requests", {"project_name": "wanted", "reason": HOSTILE[0]})
         self.world["request"] = (asked.header("Location") or "").rsplit("/", 1)[-1]

@@ -17,7 +17,7 @@ const VALUES = {
   robot: "ci",
   request: String(world.request),
   job: String(world.job),
-  token: String(world.token),
+  token: "laptop",
   rule: String(world.rule),
   group: String(world.group),
   user: "dana",
