@@ -88,7 +88,7 @@ test("the keyboard reaches everything, and shows where it is", async () => {
     await page.goto(path);
     const wanted = await page.evaluate(() => {
       const all = document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']");
-      const open = [...all].filter((element) => !element.disabled && element.checkVisibility({ checkVisibilityCSS: true }));
+      const open = [...all].filter((element) => !element.disabled && element.tabIndex >= 0 && element.checkVisibility({ checkVisibilityCSS: true }));
       // Of a group of radio buttons the keyboard reaches one, and the arrows the others.
       const first = new Set();
       return open
