@@ -120,7 +120,7 @@ class Seed:
             user = {"username": name, "email": f"{name}@example.com", "realname": name.title(), "password": PASSWORD}
             self.api("POST", "/users", {**user, "comment": "<img src=x onerror=hacked=1>"})
             self.world["people"][name] = PASSWORD
-        for name, public in (("team-a", False), ("open", True), ("empty", False)):
+        for name, public in (("team-a", False), ("open", True), ("nothing-yet", False)):
             self.api("POST", "/projects", {"project_name": name, "public": public})
         for name, role in (("dana", DEVELOPER), ("gus", GUEST)):
             self.api("POST", "/projects/team-a/members", {"role_id": role, "member_user": {"username": name}})

@@ -76,8 +76,8 @@ export const hardPages = [
   "/projects/team-a/repositories/backend/signed",
   "/projects/open/repositories/hello",
   `/projects/${world.longest.replace("/", "/repositories/")}`,
-  "/projects/empty",
-  "/projects/empty/repositories",
+  "/projects/nothing-yet",
+  "/projects/nothing-yet/repositories",
   "/projects?q=nothing-matches-this",
   "/projects/team-a/repositories?q=long-component",
 ].map((path) => ({ id: path, path }));
