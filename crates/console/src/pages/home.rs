@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use askama::Template;
 use tenancy::list::{Query, Value};
-use tenancy::{Act, ActSelection, Project, ProjectQuota, ShownToken, Statistics};
+use tenancy::{Act, ActSelection, Project, ProjectId, ProjectQuota, ShownToken, Statistics};
 
 use crate::failure::Failure;
 use crate::pages::admin::audit::refused_logins;
@@ -53,21 +53,16 @@ fn percent(quota: &ProjectQuota) -> i64 {
     i64::try_from(share).unwrap_or(i64::MAX)
 }
 
-/// A push, with the page of the repository it went to.
+/// A push, with the page of the repository it went to, if that is still there.
 struct Push {
     act: Act,
-    path: String,
+    path: Option<String>,
 }
 
-impl Push {
-    /// Names of artifacts are `project/repository`, with a tag or a digest behind it.
-    fn of(act: Act) -> Self {
-        let name = act.object_name.split('@').next().unwrap_or_default();
-        let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
-        let (project, repository) = name.split_once('/').unwrap_or((name, ""));
-        let path = format!("/projects/{}/repositories/{}", segment(project), segment(repository));
-        Self { path, act }
-    }
+/// Names of artifacts are `project/repository`, with a tag or a digest behind it.
+fn repository_of(act: &Act) -> &str {
+    let name = act.object_name.split('@').next().unwrap_or_default();
+    name.rsplit_once(':').map_or(name, |(name, _)| name)
 }
 
 async fn pushes(view: &View) -> Result<Vec<Push>, Failure> {
@@ -84,7 +79,16 @@ async fn pushes(view: &View) -> Result<Vec<Push>, Failure> {
     };
     let readable = view.state.tenancy.trail_for(&view.caller).await?;
     let page = readable.page(ActSelection::Everything, &query).await?;
-    Ok(page.rows.into_iter().map(Push::of).collect())
+    let names: Vec<String> = page.rows.iter().map(|act| repository_of(act).to_owned()).collect();
+    let projects: Vec<ProjectId> = page.rows.iter().filter_map(|act| act.project_id.map(ProjectId)).collect();
+    let query = Query { terms: vec![("name".to_owned(), Value::Any(names))], ..Query::default() };
+    let living = view.state.catalog.repositories.list_in(Some(&projects), &query).await?.rows;
+    let path = |act: &Act| {
+        let (project, name) = repository_of(act).split_once('/')?;
+        let there = living.iter().any(|repository| repository.path == repository_of(act));
+        there.then(|| format!("/projects/{}/repositories/{}", segment(project), segment(name)))
+    };
+    Ok(page.rows.into_iter().map(|act| Push { path: path(&act), act }).collect())
 }
 
 async fn ending(view: &View) -> Result<Vec<ShownToken>, Failure> {
