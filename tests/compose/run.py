@@ -152,7 +152,7 @@ def _(world):
     world.compose("up")
     world.ready()
     services = sorted(name.split("_")[1] if "_" in name else name.split("-")[1] for name in world.names())
-    equal(services, ["auth", "gateway", "migrate", "postgres", "projects", "registry", "worker"], "the services")
+    equal(services, ["auth", "console", "gateway", "migrate", "postgres", "projects", "registry", "worker"], "the services")
     world.docker.login(world.host, *ADMIN)
     world.round_trip("first")
 
