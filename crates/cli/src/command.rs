@@ -41,7 +41,7 @@ Examples:
 
 /// Commands by what they are for, so that services and client verbs, some of which differ by one letter, stand apart.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Services", &["serve", "registry", "auth", "projects", "worker", "gateway"]),
+    ("Services", &["serve", "registry", "auth", "projects", "console", "worker", "gateway"]),
     ("On the server's machine", &["migrate", "config", "admin", "keys", "audit"]),
     (
         "From anywhere, over the API",
