@@ -131,13 +131,8 @@ async fn too_many_wrong_passwords_are_throttled() {
 async fn answers_carry_a_request_id_and_no_cookie() {
     let bed = Bed::shared().await;
     let admin = bed.admin().client();
-    for path in [
-        "/v2/",
-        "/service/token?service=harbor-registry",
-        "/api/v2.0/users/current",
-        "/nowhere",
-        "/api/nowhere",
-    ] {
+    for path in ["/v2/", "/service/token?service=harbor-registry", "/api/v2.0/users/current", "/api/nowhere"]
+    {
         let answer = admin.request(Method::GET, path).header("x-request-id", "my-id-1").send().await;
         assert_eq!(answer.header("x-request-id"), "my-id-1", "{answer}");
         assert_eq!(answer.header("set-cookie"), "", "{answer}");

@@ -47,9 +47,11 @@ fn fill(route: &Route, target: &Target) -> String {
     path
 }
 
-/// Whether the path names something that is not there.
+/// Whether the path names something that is not there: files of an image, a request while nobody may make one, no tag to
+/// delete.
 fn unreal(path: &str) -> bool {
-    path.contains("/missing") || path.contains("999999999")
+    let nothing = ["/files", "/requests/new", "/-/delete-tags"];
+    path.contains("/missing") || path.contains("999999999") || nothing.iter().any(|end| path.ends_with(end))
 }
 
 /// What may come back for a page. Who may not see a thing is told that there is none.
@@ -111,8 +113,9 @@ async fn visitors(everybody: &Everybody) -> Vec<Visitor> {
 fn bare(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").to_owned();
     let mut text = answer.text().replace(&id, "ID").replace(path, "PATH");
-    for escaped in ["%2F", "&#x2F;", "&#47;"] {
-        text = text.replace(&path.replace('/', escaped), "PATH");
+    let queried = path.replace('/', "%2F").replace(':', "%3A");
+    for escaped in [queried, path.replace('/', "&#x2F;"), path.replace('/', "&#47;")] {
+        text = text.replace(&escaped, "PATH");
     }
     let mut plain = String::new();
     for (index, part) in text.split("name=\"csrf\" value=\"").enumerate() {

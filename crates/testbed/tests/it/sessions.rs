@@ -111,10 +111,7 @@ async fn au_09_cookies_are_for_the_server_alone() {
         assert!(!answer.headers.contains_key("set-cookie"), "{answer}");
     }
     browser.request(Method::GET, "/v2/").send().await.expect(401);
-    let token = browser.request(Method::GET, "/service/token?service=harbor-registry").send().await;
-    let token = token.expect(200).json()["token"].as_str().expect("a token").to_owned();
-    let anonymous = plain.client(hythe_testbed::Credentials::Bearer(token));
-    anonymous.get("/v2/_catalog").await.expect(401);
+    browser.request(Method::GET, "/service/token?service=harbor-registry").send().await.expect(401);
 }
 
 #[tokio::test]
