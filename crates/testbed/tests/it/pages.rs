@@ -4,7 +4,7 @@
 //! Pages know people by their session alone, so robots and access tokens are nobody here. A form that would change
 //! something is sent empty, by those who may only where it says nothing that a project could mind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cli::{Role as Service, Route};
 use hythe_testbed::{Answer, Bed, Browser, Client, Options};
@@ -259,7 +259,13 @@ async fn hidden_and_missing_pages_are_alike() {
                     _ => 404,
                 };
                 assert_eq!(answer.status, expected, "{} as {:?}: {answer}", route.id, visitor.identity);
-                let names: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+                // A connection is closed when a form came faster than it was refused: no word about the project.
+                let names: BTreeSet<String> = answer
+                    .headers
+                    .keys()
+                    .map(ToString::to_string)
+                    .filter(|name| name != "connection")
+                    .collect();
                 seen.insert((bare(&answer, &path), names), path);
             }
             assert_eq!(seen.len(), 1, "{} as {:?}: {seen:#?}", route.id, visitor.identity);
