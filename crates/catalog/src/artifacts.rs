@@ -497,7 +497,9 @@ impl Artifacts {
             Tag,
             r#"select t.id, t.repository_id, t.manifest_id as artifact_id, t.name::text as "name!", t.pushed_at,
                       t.last_pulled_at as pulled_at,
-                      $2 and catalog.is_immutable(r.project_id, r.path, t.name) as "immutable!"
+                      $2 and exists (select 1 from catalog.immutable_rules i
+                                     where i.project_id = r.project_id and not i.disabled)
+                         and catalog.is_immutable(r.project_id, r.path, t.name) as "immutable!"
              from catalog.tags t join catalog.repositories r on r.id = t.repository_id
              where t.manifest_id = any($1) order by t.pushed_at desc, t.id desc"#,
             ids,
