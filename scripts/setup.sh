@@ -34,8 +34,7 @@ have podman                                     podman
 have skopeo                                     skopeo
 have buildah                                    buildah
 [ -x /usr/bin/chromium ]                        chromium
-have fc-list                                    fontconfig
-fc-list | grep -q "Noto Sans CJK"               fonts-noto-cjk
+compgen -G "/usr/share/fonts/*/noto/NotoSansCJK*" fonts-noto-cjk
 '
 
 COMPOSE_NEEDS='
