@@ -209,9 +209,15 @@ class Seed:
         }
         self.api("POST", "/projects/team-a/immutabletagrules", rule)
         self.world["rule"] = self.api("GET", "/projects/team-a/immutabletagrules").json()[0]["id"]
-        members = self.api("GET", "/projects/team-a/members").json()
-        self.world["member"] = next(row["id"] for row in members if row["entity_name"] == "dana")
-        group = self.admin.api("POST", "/usergroups", {"group_name": "builders", "group_type": 2})
+        self.admin.api("POST", "/usergroups", {"group_name": "builders", "group_type": 2})
+        project = self.api("GET", "/projects/team-a").json()["project_id"]
+        for label in (
+            {"name": "tested", "description": HOSTILE[0], "color": "#17806D", "scope": "p", "project_id": project},
+            {"name": HOSTILE[0], "color": "red", "scope": "p", "project_id": project},
+            {"name": "keep/forever", "description": "On site", "color": "#B0241C", "scope": "g"},
+            {"name": "w" * 128, "scope": "g"},
+        ):
+            self.api("POST", "/labels", label)
         for name in ("laptop", HOSTILE[0][:30]):
             self.api("POST", "/users/current/tokens", {"name": name, "scopes": ["pull"]})
         self.api("PUT", "/configurations", {"project_request_enabled": True})
@@ -220,7 +226,6 @@ class Seed:
         self.api("POST", "/projects", {"project_name": "gone", "public": False})
         self.image("gone/away", "1")
         self.world["job"] = self.api("DELETE", "/projects/gone?force=true", expect=(202,)).json()["job_id"]
-        self.world["group"] = (group.header("Location") or "").rsplit("/", 1)[-1]
 
 
 def archive(files):

@@ -13,13 +13,11 @@ const VALUES = {
   repository: "backend/api",
   tag: "1.10.0",
   digest: world.digest,
-  member: String(world.member),
   robot: "ci",
   request: String(world.request),
   job: String(world.job),
   token: "laptop",
   rule: String(world.rule),
-  group: String(world.group),
   user: "dana",
   operation: "listProjects",
   document: "cli",
@@ -29,6 +27,13 @@ const VALUES = {
 const QUERIES = {
   console_search: "?q=team",
   console_tags_delete: "?tag=1.9.2",
+  console_member_delete: "?user=dana",
+  console_group: "?http=builders",
+  console_group_delete: "?http=builders",
+  console_label: "?name=tested",
+  console_label_delete: "?name=tested",
+  console_system_label: "?name=keep%2Fforever",
+  console_system_label_delete: "?name=keep%2Fforever",
 };
 
 // Pages that no test opens, each with its reason. A page that is neither here nor has its values above fails.

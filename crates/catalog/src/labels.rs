@@ -190,6 +190,20 @@ impl Labels {
         Ok(())
     }
 
+    /// How many artifacts wear a label, for whoever is about to delete it.
+    pub async fn wearers(&self, reach: &Reach<DeleteLabel>, id: i64) -> Result<i64, Error> {
+        Ok(sqlx::query_scalar!(
+            r#"select count(*) as "count!" from catalog.manifest_labels w
+               join catalog.labels l on l.id = w.label_id
+               join catalog.manifests m on m.id = w.manifest_id and m.deleted_at is null
+               where l.id = $1 and l.project_id is not distinct from $2"#,
+            id,
+            reach.project.map(|id| id.0)
+        )
+        .fetch_one(self.database.pool())
+        .await?)
+    }
+
     /// Puts a label of the project or of the installation on an artifact.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ mod recount;
 mod referrers;
 mod removal;
 mod repositories;
+mod search;
 mod sort_key;
 mod store;
 mod tags;
@@ -59,8 +60,9 @@ pub use pulls::PullCounter;
 pub use push::{PushTarget, Pushed};
 pub use recount::{Recount, Recounted, Recounts};
 pub use referrers::{Referrer, Referrers};
-pub use removal::{Removal, Removals, RemoveProject};
+pub use removal::{Removal, Removals, RemoveProject, removal_is_for};
 pub use repositories::{Repositories, Repository};
+pub use search::{DescriptionHit, DigestHit, HITS_MAX, Search, TagHit};
 pub use store::{record_store_roots, store_record};
 pub use tags::{Tag, Tags};
 pub use uploads::{Body, ChunkRange, Patience, Session, Uploads};
@@ -99,6 +101,7 @@ pub struct Catalog {
     pub tags: Tags,
     pub referrers: Referrers,
     pub repositories: Repositories,
+    pub search: Search,
     pub artifacts: Artifacts,
     pub immutable: ImmutableRules,
     pub labels: Labels,
@@ -135,6 +138,7 @@ impl Catalog {
             recounts: Recounts::new(database.clone()),
             removals: Removals::new(database.clone(), tenancy.clone(), repositories.clone()),
             repositories,
+            search: Search::new(database.clone()),
             immutable: ImmutableRules::new(database.clone()),
             labels: Labels::new(database.clone()),
             additions: Additions::new(database.clone(), store),

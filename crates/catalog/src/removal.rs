@@ -55,6 +55,20 @@ pub struct Removal {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+/// Whether a job is a deletion that `caller` may follow: whoever asked for it, and system administrators.
+pub fn removal_is_for(record: &queue::Record, caller: &Caller) -> bool {
+    if record.kind != RemoveProject::KIND {
+        return false;
+    }
+    // What an older version wrote may read differently; nobody needs it any more.
+    let Ok(job) = serde_json::from_value::<RemoveProject>(record.payload.clone()) else { return false };
+    match &caller.principal {
+        Principal::User(user) => user.sysadmin || (!job.robot && job.account == user.id.0),
+        Principal::Robot(robot) => job.robot && job.account == robot.id.0,
+        Principal::Anonymous => false,
+    }
+}
+
 /// Deletes projects with their content. Clone freely.
 #[derive(Clone)]
 pub struct Removals {
@@ -119,17 +133,9 @@ impl Removals {
     pub async fn find(&self, caller: &Caller, id: i64) -> Result<Removal, Error> {
         let unknown = || Error::Unknown(format!("job {id} not found"));
         let record = queue::History::new(self.database.clone()).get(id).await?.ok_or_else(unknown)?;
-        let job: Option<RemoveProject> =
-            Some(record.payload).filter(|_| record.kind == RemoveProject::KIND).and_then(|payload| {
-                // What an older version wrote may read differently; nobody needs it any more.
-                serde_json::from_value(payload).ok()
-            });
-        let own = |job: &RemoveProject| match &caller.principal {
-            Principal::User(user) => user.sysadmin || (!job.robot && job.account == user.id.0),
-            Principal::Robot(robot) => job.robot && job.account == robot.id.0,
-            Principal::Anonymous => false,
-        };
-        job.filter(own).ok_or_else(unknown)?;
+        if !removal_is_for(&record, caller) {
+            return Err(unknown());
+        }
         Ok(Removal {
             state: record.state,
             repositories: record.done_count,

@@ -9,12 +9,14 @@
 //! * Pages work without scripts. No page has a script or style of its own, so the content policy needs no exception.
 
 mod assets;
+mod clash;
 mod cookies;
 mod failure;
 mod form;
 mod format;
 mod list;
 mod markdown;
+mod named;
 mod pages;
 mod platform;
 mod problem;

@@ -4,7 +4,8 @@
 //! `/-/` can be in no repository's name, so it separates the name from the page below it; those lines stand before the
 //! ones that take the rest of the path as a name.
 
-use actix_web::http::Method;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 
@@ -81,8 +82,8 @@ routes! {
     // Administration
     "console_admin" "GET" "/admin" SignedIn pages::admin::overview::show;
     "console_users" "GET" "/admin/users" SignedIn pages::admin::users::list;
-    "console_user_new" "GET" "/admin/users/new" SignedIn pages::admin::users::new;
-    "console_user_new_do" "POST" "/admin/users/new" SignedIn pages::admin::users::create;
+    "console_user_new" "GET" "/admin/users/-/new" SignedIn pages::admin::users::new;
+    "console_user_new_do" "POST" "/admin/users/-/new" SignedIn pages::admin::users::create;
     "console_user" "GET" "/admin/users/{user}" SignedIn pages::admin::users::one::show;
     "console_user_do" "POST" "/admin/users/{user}" SignedIn pages::admin::users::one::change;
     "console_user_rights_do" "POST" "/admin/users/{user}/-/rights" SignedIn pages::admin::users::one::set_rights;
@@ -93,12 +94,19 @@ routes! {
     "console_user_delete" "GET" "/admin/users/{user}/-/delete" SignedIn pages::admin::users::one::ask_delete;
     "console_user_delete_do" "POST" "/admin/users/{user}/-/delete" SignedIn pages::admin::users::one::delete;
     "console_groups" "GET" "/admin/groups" SignedIn pages::admin::groups::list;
-    "console_group_new" "GET" "/admin/groups/new" SignedIn pages::admin::groups::new;
-    "console_group_new_do" "POST" "/admin/groups/new" SignedIn pages::admin::groups::create;
-    "console_group" "GET" "/admin/groups/{group}" SignedIn pages::admin::groups::show;
-    "console_group_do" "POST" "/admin/groups/{group}" SignedIn pages::admin::groups::rename;
-    "console_group_delete" "GET" "/admin/groups/{group}/-/delete" SignedIn pages::admin::groups::ask_delete;
-    "console_group_delete_do" "POST" "/admin/groups/{group}/-/delete" SignedIn pages::admin::groups::delete;
+    "console_group_new" "GET" "/admin/groups/-/new" SignedIn pages::admin::groups::new;
+    "console_group_new_do" "POST" "/admin/groups/-/new" SignedIn pages::admin::groups::create;
+    "console_group" "GET" "/admin/groups/-/edit" SignedIn pages::admin::groups::show;
+    "console_group_do" "POST" "/admin/groups/-/edit" SignedIn pages::admin::groups::rename;
+    "console_group_delete" "GET" "/admin/groups/-/delete" SignedIn pages::admin::groups::ask_delete;
+    "console_group_delete_do" "POST" "/admin/groups/-/delete" SignedIn pages::admin::groups::delete;
+    "console_system_labels" "GET" "/admin/labels" SignedIn pages::labels::list;
+    "console_system_label_new" "GET" "/admin/labels/-/new" SignedIn pages::labels::new;
+    "console_system_label_new_do" "POST" "/admin/labels/-/new" SignedIn pages::labels::create;
+    "console_system_label" "GET" "/admin/labels/-/edit" SignedIn pages::labels::edit;
+    "console_system_label_do" "POST" "/admin/labels/-/edit" SignedIn pages::labels::update;
+    "console_system_label_delete" "GET" "/admin/labels/-/delete" SignedIn pages::labels::confirm;
+    "console_system_label_delete_do" "POST" "/admin/labels/-/delete" SignedIn pages::labels::delete;
     "console_storage" "GET" "/admin/storage" SignedIn pages::admin::storage::show;
     "console_quotas" "GET" "/admin/storage/quotas" SignedIn pages::admin::quotas::list;
     "console_quotas_do" "POST" "/admin/storage/quotas" SignedIn pages::admin::quotas::set;
@@ -108,17 +116,19 @@ routes! {
     "console_admin_settings_do" "POST" "/admin/settings/general" SignedIn pages::admin::settings::change;
     "console_health" "GET" "/admin/health" SignedIn pages::admin::health::show;
     "console_jobs" "GET" "/admin/jobs" SignedIn pages::jobs::list;
-    "console_admin_job" "GET" "/admin/jobs/{job}" SignedIn pages::jobs::show;
+    "console_job" "GET" "/jobs/{job}" SignedIn pages::jobs::show;
     // Projects and what belongs to them; robots of the installation share their pages with those of projects.
     "console_system_robots" "GET" "/admin/robots" SignedIn pages::robots::list;
-    "console_system_robot_new" "GET" "/admin/robots/new" SignedIn pages::robots::new;
-    "console_system_robot_new_do" "POST" "/admin/robots/new" SignedIn pages::robots::create;
+    "console_system_robot_new" "GET" "/admin/robots/-/new" SignedIn pages::robots::new;
+    "console_system_robot_new_do" "POST" "/admin/robots/-/new" SignedIn pages::robots::create;
     "console_system_robot" "GET" "/admin/robots/{robot}" SignedIn pages::robots::show;
     "console_system_robot_secret_do" "POST" "/admin/robots/{robot}/secret" SignedIn pages::robots::refresh;
     "console_system_robot_disable_do" "POST" "/admin/robots/{robot}/disable" SignedIn pages::robots::disable;
     "console_system_robot_enable_do" "POST" "/admin/robots/{robot}/enable" SignedIn pages::robots::enable;
     "console_system_robot_delete" "GET" "/admin/robots/{robot}/-/delete" SignedIn pages::robots::confirm;
     "console_system_robot_delete_do" "POST" "/admin/robots/{robot}/-/delete" SignedIn pages::robots::delete;
+    "console_system_robot_edit" "GET" "/admin/robots/{robot}/-/edit" SignedIn pages::robots::edit;
+    "console_system_robot_edit_do" "POST" "/admin/robots/{robot}/-/edit" SignedIn pages::robots::update;
     "console_requests" "GET" "/requests" SignedIn pages::requests::list;
     "console_request_new" "GET" "/requests/new" SignedIn pages::requests::new;
     "console_request_new_do" "POST" "/requests/new" SignedIn pages::requests::create;
@@ -147,21 +157,29 @@ routes! {
     "console_quota_do" "POST" "/projects/{project}/quota" Anyone pages::project_settings::save_quota;
     "console_project_delete" "GET" "/projects/{project}/-/delete" Anyone pages::project_settings::confirm;
     "console_project_delete_do" "POST" "/projects/{project}/-/delete" Anyone pages::project_settings::delete;
-    "console_project_deletion" "GET" "/deletions/{job}" SignedIn pages::project_settings::deletion;
     "console_members" "GET" "/projects/{project}/members" Anyone pages::members::list;
     "console_member_add_do" "POST" "/projects/{project}/members" Anyone pages::members::add;
-    "console_member_role_do" "POST" "/projects/{project}/members/{member}/role" Anyone pages::members::change;
-    "console_member_delete" "GET" "/projects/{project}/members/{member}/-/delete" Anyone pages::members::confirm;
-    "console_member_delete_do" "POST" "/projects/{project}/members/{member}/-/delete" Anyone pages::members::remove;
+    "console_member_role_do" "POST" "/projects/{project}/members/-/role" Anyone pages::members::change;
+    "console_member_delete" "GET" "/projects/{project}/members/-/delete" Anyone pages::members::confirm;
+    "console_member_delete_do" "POST" "/projects/{project}/members/-/delete" Anyone pages::members::remove;
     "console_robots" "GET" "/projects/{project}/robots" Anyone pages::robots::list;
-    "console_robot_new" "GET" "/projects/{project}/robots/new" Anyone pages::robots::new;
-    "console_robot_new_do" "POST" "/projects/{project}/robots/new" Anyone pages::robots::create;
+    "console_robot_new" "GET" "/projects/{project}/robots/-/new" Anyone pages::robots::new;
+    "console_robot_new_do" "POST" "/projects/{project}/robots/-/new" Anyone pages::robots::create;
     "console_robot" "GET" "/projects/{project}/robots/{robot}" Anyone pages::robots::show;
     "console_robot_secret_do" "POST" "/projects/{project}/robots/{robot}/secret" Anyone pages::robots::refresh;
     "console_robot_disable_do" "POST" "/projects/{project}/robots/{robot}/disable" Anyone pages::robots::disable;
     "console_robot_enable_do" "POST" "/projects/{project}/robots/{robot}/enable" Anyone pages::robots::enable;
     "console_robot_delete" "GET" "/projects/{project}/robots/{robot}/-/delete" Anyone pages::robots::confirm;
     "console_robot_delete_do" "POST" "/projects/{project}/robots/{robot}/-/delete" Anyone pages::robots::delete;
+    "console_robot_edit" "GET" "/projects/{project}/robots/{robot}/-/edit" SignedIn pages::robots::edit;
+    "console_robot_edit_do" "POST" "/projects/{project}/robots/{robot}/-/edit" SignedIn pages::robots::update;
+    "console_labels" "GET" "/projects/{project}/labels" Anyone pages::labels::list;
+    "console_label_new" "GET" "/projects/{project}/labels/-/new" SignedIn pages::labels::new;
+    "console_label_new_do" "POST" "/projects/{project}/labels/-/new" SignedIn pages::labels::create;
+    "console_label" "GET" "/projects/{project}/labels/-/edit" SignedIn pages::labels::edit;
+    "console_label_do" "POST" "/projects/{project}/labels/-/edit" SignedIn pages::labels::update;
+    "console_label_delete" "GET" "/projects/{project}/labels/-/delete" SignedIn pages::labels::confirm;
+    "console_label_delete_do" "POST" "/projects/{project}/labels/-/delete" SignedIn pages::labels::delete;
     "console_repositories" "GET" "/projects/{project}/repositories" Anyone pages::repositories::list;
     // Repositories; the last line takes the rest of the path as a name.
     "console_client_do" "POST" "/-/client" Anyone pages::repository::commands::choose;
@@ -172,6 +190,8 @@ routes! {
     "console_artifact_manifest" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/manifest" Anyone pages::repository::artifact::manifest;
     "console_artifact_files" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/files" Anyone pages::repository::artifact::files;
     "console_tag_add_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/tags" SignedIn pages::repository::artifact::add_tag;
+    "console_artifact_label_add_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/labels" SignedIn pages::repository::labels::add;
+    "console_artifact_label_remove_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/labels/-/remove" SignedIn pages::repository::labels::remove;
     "console_artifact_delete" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/delete" SignedIn pages::repository::artifact::confirm;
     "console_artifact_delete_do" "POST" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}/delete" SignedIn pages::repository::artifact::delete;
     "console_artifact" "GET" "/projects/{project}/repositories/{repository}/-/artifacts/{digest}" Anyone pages::repository::artifact::by_digest;
@@ -214,25 +234,59 @@ async fn answer(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let view = match View::new(request, payload).await {
+    let mut view = match View::new(request, payload).await {
         Ok(view) => view,
         Err(failure) => return bare(&failure),
     };
+    if keeps(&view) {
+        return match pages::login::keep(&mut view).await {
+            Ok(response) => response,
+            // A form that nobody's session made, as without any.
+            Err(_) if access == Access::SignedIn => view.failed(&Failure::sign_in()),
+            Err(failure) => view.failed(&failure),
+        };
+    }
     if access == Access::SignedIn && view.signed_in.is_none() {
         return view.failed(&Failure::sign_in());
     }
     match handler(view).await {
         Ok(response) => response,
-        Err(refused) => refused.0.failed(&refused.1),
+        Err(refused) => {
+            let (view, failure) = *refused;
+            if failure.status == StatusCode::NOT_FOUND
+                && let Some(answer) = pages::paste::near(&view).await
+            {
+                return answer;
+            }
+            view.failed(&failure)
+        }
     }
+}
+
+/// Whether this is a form of somebody whose session ended meanwhile. Forms that need no session are what they are.
+fn keeps(view: &View) -> bool {
+    let open = ["/login", "/logout", "/c/", "/-/"].iter().any(|path| view.path().starts_with(path));
+    view.method() == Method::POST && view.has_lapsed() && !open
 }
 
 /// What belongs to nobody: perhaps the name of an image that somebody pasted, otherwise the page that says so.
 async fn nowhere(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    if is_for_programs(request.path()) {
+        return HttpResponse::NotFound().insert_header((CACHE_CONTROL, "no-store")).json(serde_json::json!({
+            "errors": [{ "code": "NOT_FOUND", "message": "there is nothing at this address" }]
+        }));
+    }
     match View::new(request, payload).await {
         Ok(view) => pages::paste::find(&view).await,
         Err(failure) => bare(&failure),
     }
+}
+
+/// Whether programs ask there and people never do. What is meant for them and is not there, or is elsewhere as the health
+/// and the metrics are, must not look like a page.
+fn is_for_programs(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    ["api", "v2", "service", "metrics", "healthz", "readyz", "livez"].contains(&first)
 }
 
 /// Without a database there is nobody to show a page to.

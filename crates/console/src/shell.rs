@@ -147,8 +147,9 @@ pub(crate) struct Around {
     pub read_only: bool,
     pub may_create_projects: bool,
     pub has_jobs: bool,
-    /// Jobs at work, for those who may see them.
+    /// Jobs at work: all of them for administrators, for others those that they asked for; and where they are shown.
     pub jobs: i64,
+    pub jobs_at: String,
 }
 
 /// One step of the way back.

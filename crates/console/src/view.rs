@@ -39,6 +39,8 @@ pub(crate) struct View {
     pub around: Around,
     /// The token for forms of this page.
     pub token: String,
+    /// The token of forms that were made for a session which ended.
+    lapsed: Option<String>,
     request: HttpRequest,
     payload: Option<web::Payload>,
     secure: bool,
@@ -106,6 +108,7 @@ impl View {
         Ok(Self {
             around,
             now: state.tenancy.now(),
+            lapsed: cookie.filter(|_| signed_in.is_none()).map(|cookie| form::token(&cookie)),
             state,
             caller,
             signed_in,
@@ -212,6 +215,36 @@ impl View {
     /// something begins with this.
     pub async fn form(&mut self) -> Result<Form, Failure> {
         let form = self.unchecked_form().await?;
+        if self.made(&form, &self.token) { Ok(form) } else { Err(Failure::stale_form()) }
+    }
+
+    /// Whether the browser still holds a session that ended.
+    pub fn has_lapsed(&self) -> bool {
+        self.lapsed.is_some()
+    }
+
+    /// A form that this console made for a session that has ended. For showing what was typed, and for nothing else.
+    pub async fn lapsed_form(&mut self) -> Result<Form, Failure> {
+        let form = self.unchecked_form().await?;
+        match &self.lapsed {
+            Some(token) if self.made(&form, token) => Ok(form),
+            _ => Err(Failure::stale_form()),
+        }
+    }
+
+    /// From here on the viewer is who has just signed in with this cookie.
+    pub async fn becomes(&mut self, cookie: &str) -> Result<(), Failure> {
+        self.signed_in = self.state.identity.session(cookie).await?;
+        if let Some(signed_in) = &self.signed_in {
+            self.token = form::token(cookie);
+            self.caller.principal = Principal::User(signed_in.user.clone());
+            self.caller.origin.method = "session";
+        }
+        Ok(())
+    }
+
+    /// Whether the form was made by this console, with this token, and sent by a page of its own.
+    fn made(&self, form: &Form, token: &str) -> bool {
         let headers = self.request.headers();
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
         let foreign_origin = text(ORIGIN.as_str()).is_some_and(|origin| {
@@ -219,10 +252,7 @@ impl View {
                 && origin != self.external_url()
         });
         let shown = text(TOKEN_HEADER).unwrap_or_else(|| form.raw(form::TOKEN).to_owned());
-        if self.is_from_another_site() || foreign_origin || !form::same(&shown, &self.token) {
-            return Err(Failure::stale_form());
-        }
-        Ok(form)
+        !self.is_from_another_site() && !foreign_origin && form::same(&shown, token)
     }
 
     /// Whether the browser says that another site caused this request.
@@ -390,9 +420,15 @@ async fn around(state: &State, caller: &Caller) -> Around {
         tracing::warn!(error = %error, "the settings cannot be read for a page");
         Default::default()
     });
-    let jobs = match &state.platform {
-        Some(platform) if caller.is_sysadmin() => platform.jobs.at_work().await.unwrap_or_default(),
-        _ => 0,
+    let (jobs, jobs_at) = match (&state.platform, &caller.principal) {
+        (Some(platform), Principal::User(user)) if user.sysadmin => {
+            (platform.jobs.at_work().await.unwrap_or_default(), "/admin/jobs?state=running".to_owned())
+        }
+        (Some(platform), Principal::User(user)) => {
+            let (count, newest) = platform.jobs.unfinished_of(&user.name).await.unwrap_or_default();
+            (count, newest.map(|id| format!("/jobs/{id}")).unwrap_or_default())
+        }
+        _ => (0, String::new()),
     };
     let open = settings.project_creation_restriction == CreationRestriction::Everyone;
     Around {
@@ -401,6 +437,7 @@ async fn around(state: &State, caller: &Caller) -> Around {
         may_create_projects: !caller.is_anonymous() && (open || caller.is_sysadmin()) && !settings.read_only,
         has_jobs: state.platform.is_some(),
         jobs,
+        jobs_at,
     }
 }
 

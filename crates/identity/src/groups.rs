@@ -33,6 +33,34 @@ pub struct NewGroup {
     pub dn: String,
 }
 
+/// What one group is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupName {
+    /// Its name among the groups of this kind, which is not LDAP.
+    Plain(i16, String),
+    /// The distinguished name of an LDAP group.
+    Distinguished(String),
+}
+
+impl GroupName {
+    /// Of a group that there is.
+    pub fn new(kind: i16, name: &str, dn: &str) -> Self {
+        if kind == LDAP_GROUP {
+            Self::Distinguished(dn.to_owned())
+        } else {
+            Self::Plain(kind, name.to_owned())
+        }
+    }
+
+    /// The kind, and the name or distinguished name.
+    pub fn parts(&self) -> (i16, &str) {
+        match self {
+            Self::Plain(kind, name) => (*kind, name),
+            Self::Distinguished(dn) => (LDAP_GROUP, dn),
+        }
+    }
+}
+
 /// What a list of groups is narrowed down to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupFilter<'a> {
@@ -75,6 +103,20 @@ impl Identity {
             .fetch_optional(self.0.database.pool())
             .await?
             .ok_or(Error::GroupUnknown(id))
+    }
+
+    /// The group that is known by this.
+    pub async fn group_find(&self, known: &GroupName) -> Result<Option<Group>, Error> {
+        let (kind, name) = known.parts();
+        Ok(sqlx::query_as!(
+            Group,
+            "select id, kind, name, dn from identity.groups
+             where (kind = 1 and $1::smallint = 1 and dn = $2) or (kind <> 1 and kind = $1 and name = $2)",
+            kind,
+            name
+        )
+        .fetch_optional(self.0.database.pool())
+        .await?)
     }
 
     /// Makes a group. `tenancy` has decided that the caller may.

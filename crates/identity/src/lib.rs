@@ -49,7 +49,7 @@ pub use accounts::UserFilter;
 pub use audit::Origin;
 pub use config::{Config, SigningAlgorithm};
 pub use error::Error;
-pub use groups::{Group, GroupFilter, LDAP_GROUP, NewGroup};
+pub use groups::{Group, GroupFilter, GroupName, LDAP_GROUP, NewGroup};
 pub use preferences::Preferences;
 pub use principal::{Caller, Limits, Presented, Principal, Robot, RobotId, TokenScope, User, UserId};
 pub use robots::{NewRobot, RobotAccount, RobotChange, RobotCreated, RobotSecret};

@@ -103,6 +103,24 @@ impl History {
         Ok(count)
     }
 
+    /// How many jobs that `name` asked for are not finished, and the newest of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unfinished_of(&self, name: &str) -> Result<(i64, Option<i64>), database::Error> {
+        let row = sqlx::query!(
+            r#"select count(*) as "count!", max(id) as newest from (
+                   select id from queue.jobs where state in ('queued', 'retrying') and asked_by = $1
+                   union all
+                   select id from queue.jobs where state in ('running', 'stopping') and asked_by = $1
+               ) as own"#,
+            name
+        )
+        .fetch_one(self.database.pool())
+        .await?;
+        Ok((row.count, row.newest))
+    }
+
     /// One job, unless there is none or its history was purged.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub use configuration::Configured;
 pub use database::list;
 pub use error::Error;
 pub use grant::Visible;
-pub use members::{Member, MemberCounts, MemberRef, NewMember};
+pub use members::{Member, MemberCounts, MemberName, MemberRef, NewMember};
 pub use overview::Statistics;
 pub use people::{
     CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use database::Tx;
 use database::list::{self, Columns, Page, Query, Select, Value};
 use identity::epochs::{self, Subject};
-use identity::{Account, NewGroup, UserId};
+use identity::{Account, GroupName, LDAP_GROUP, NewGroup, UserId};
 
 use crate::{
     CreateMember, DeleteMember, Error, ListMembers, Permit, ProjectId, ReadMember, Role, Tenancy,
@@ -29,6 +29,10 @@ pub struct Member {
     pub entity_id: i64,
     /// Of the account or group.
     pub name: String,
+    /// The kind of a group: 1 LDAP, 2 HTTP, 3 OIDC.
+    pub group_kind: Option<i16>,
+    /// The distinguished name of an LDAP group.
+    pub group_dn: Option<String>,
     /// The number of the role.
     pub role: i16,
     pub created_at: DateTime<Utc>,
@@ -44,6 +48,13 @@ pub enum MemberRef {
     GroupId(i64),
     /// By what a group is known by. Where there is none it is made: its source will tell who is in it.
     Group(NewGroup),
+}
+
+/// How a request names a member that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberName {
+    User(String),
+    Group(GroupName),
 }
 
 /// What is needed to add a member.
@@ -75,8 +86,8 @@ const NAME: &str = "coalesce(u.username, g.name)";
 
 fn members(project: ProjectId) -> Select {
     Select::new(
-        "m.id, m.project_id, m.entity_type, m.entity_id, coalesce(u.username, g.name) as name, m.role,
-         m.created_at, m.updated_at",
+        "m.id, m.project_id, m.entity_type, m.entity_id, coalesce(u.username, g.name) as name,
+         g.kind as group_kind, g.dn as group_dn, m.role, m.created_at, m.updated_at",
         "tenancy.members m
          left join identity.users u on m.entity_type = 'u' and u.id = m.entity_id and u.deleted_at is null
          left join identity.groups g on m.entity_type = 'g' and g.id = m.entity_id",
@@ -113,6 +124,26 @@ impl Tenancy {
         let page: Page<Member> =
             list::page(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
         page.rows.into_iter().next().ok_or(Error::MemberUnknown(member))
+    }
+
+    /// One member, by name; nothing when there is none.
+    pub async fn member_find(
+        &self,
+        permit: &Permit<ReadMember>,
+        name: &MemberName,
+    ) -> Result<Option<Member>, Error> {
+        let all = members(permit.project);
+        let select = match name {
+            MemberName::User(name) => all.and("u.username = ", name.as_str()),
+            MemberName::Group(name) => {
+                let (kind, known) = name.parts();
+                let column = if kind == LDAP_GROUP { "g.dn = " } else { "g.name = " };
+                all.and("g.kind = ", i64::from(kind)).and(column, known)
+            }
+        };
+        let page: Page<Member> =
+            list::page(self.database.pool(), select, &COLUMNS, &Query::default()).await?;
+        Ok(page.rows.into_iter().next())
     }
 
     /// How many members hold each role.

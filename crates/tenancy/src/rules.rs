@@ -33,6 +33,7 @@ const RESERVED: &[&str] = &[
     "login",
     "logout",
     "metrics",
+    "new",
     "ops",
     "projects",
     "readyz",

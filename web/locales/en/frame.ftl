@@ -72,12 +72,14 @@ about-what = Hythe is a container registry platform.
 about-version = Version
 
 search-label = Search
-search-placeholder = Projects and repositories
+search-placeholder = Projects, repositories, tags, digests
 search-title = Search
-search-page-label = Name or part of a name
+search-page-label = Name or part of a name, or the beginning of a digest
 search-button = Search
-search-hint = Type a part of the name of a project or a repository.
+search-hint = Type a part of the name of a project, a repository or a tag, a word of a description, or the first six digits of a digest.
 search-nothing = Nothing you may see contains “{ $name }”.
+search-more = There may be more than is shown here. Type more of the name to see the rest.
+search-digests = Digests
 
 home-title = Home
 home-projects = Projects

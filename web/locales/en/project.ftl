@@ -170,17 +170,8 @@ told-quota-saved = The quota of { $name } was set.
 told-project-deleted = { $name } was deleted.
 told-project-deleting = { $name } is being deleted.
 removal-title = Deletion of a project
-removal-queued = Waiting
-removal-running = Running
-removal-retrying = Tries again
-removal-done = Done
-removal-failed = Failed
-removal-stopped = Stopped
 removal-refresh = This page updates itself every few seconds.
 removal-repositories = Repositories deleted
-removal-asked-by = Asked for by
-removal-asked-at = Asked for
-removal-finished-at = Finished
 removal-back = All projects
 
 requests-title = Project requests

@@ -60,12 +60,14 @@ about-what = Hythe 是一个容器镜像仓库平台。
 about-version = 版本
 
 search-label = 搜索
-search-placeholder = 项目与仓库
+search-placeholder = 项目、仓库、Tag、摘要
 search-title = 搜索
-search-page-label = 名称或名称的一部分
+search-page-label = 名称或其中一部分，或摘要的开头
 search-button = 搜索
-search-hint = 输入项目或仓库名称的一部分。
+search-hint = 输入项目、仓库或 Tag 名称的一部分、描述中的文字，或摘要的前六位。
 search-nothing = 在你可见的范围内，没有包含“{ $name }”的内容。
+search-more = 这里可能没有显示全部结果。请输入更完整的名称以缩小范围。
+search-digests = 摘要
 
 home-title = 首页
 home-projects = 项目

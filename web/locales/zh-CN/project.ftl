@@ -170,17 +170,8 @@ told-quota-saved = 已设置 { $name } 的配额。
 told-project-deleted = 已删除 { $name }。
 told-project-deleting = 正在删除 { $name }。
 removal-title = 删除项目
-removal-queued = 等待中
-removal-running = 进行中
-removal-retrying = 重试中
-removal-done = 已完成
-removal-failed = 失败
-removal-stopped = 已停止
 removal-refresh = 此页面每隔几秒自动更新。
 removal-repositories = 已删除的仓库
-removal-asked-by = 发起人
-removal-asked-at = 发起时间
-removal-finished-at = 完成时间
 removal-back = 所有项目
 
 requests-title = 项目申请

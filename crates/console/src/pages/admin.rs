@@ -17,7 +17,7 @@ use crate::view::View;
 const GIB: f64 = 1_073_741_824.0;
 
 /// The frame of a page of administrators.
-fn admin_shell(view: &View, section: &'static str, title: impl Into<String>) -> Shell {
+pub(crate) fn admin_shell(view: &View, section: &'static str, title: impl Into<String>) -> Shell {
     view.shell(section, title).crumb(view.t("admin-title"), "/admin")
 }
 

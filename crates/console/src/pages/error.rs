@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::failure::Failure;
+use crate::format::exact;
 use crate::shell::Shell;
 use crate::view::View;
 
@@ -15,6 +16,8 @@ pub(crate) struct ErrorPage {
     next: String,
     detail: String,
     request_id: String,
+    /// A few words that somebody who helps can look up: status, request and time.
+    report: String,
     offer_sign_in: bool,
 }
 
@@ -23,7 +26,12 @@ impl ErrorPage {
         let status = failure.status.as_u16();
         let kind = match status {
             403 if failure.detail == "stale form" => "stale",
-            400 | 409 | 410 | 412 | 413 | 415 | 422 => "refused",
+            // No role would help: a limit, or the read-only mode.
+            403 if !failure.detail.is_empty() => "refused",
+            409 => "changed",
+            410 => "gone",
+            413 => "large",
+            400 | 412 | 415 | 422 => "refused",
             401 => "signin",
             403 => "forbidden",
             404 | 405 => "missing",
@@ -33,14 +41,23 @@ impl ErrorPage {
         };
         let what = view.t(&format!("error-{kind}-what"));
         let detail = if failure.detail == "stale form" { "" } else { &failure.detail };
+        let request_id = view.caller.origin.request_id.clone();
+        let next = match failure.retry_after_seconds {
+            Some(seconds) => {
+                let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+                view.language.text("error-wait-next", &[("count", seconds.into())])
+            }
+            None => view.t(&format!("error-{kind}-next")),
+        };
         Self {
             s: view.shell("", what),
             status,
             why: view.t(&format!("error-{kind}-why")),
-            next: view.t(&format!("error-{kind}-next")),
+            next,
             detail: detail.to_owned(),
-            request_id: view.caller.origin.request_id.clone(),
-            offer_sign_in: kind == "missing" && view.signed_in.is_none(),
+            report: format!("{status} {request_id} {}", exact(&view.now)),
+            request_id,
+            offer_sign_in: view.signed_in.is_none() && ["missing", "signin"].contains(&kind),
         }
     }
 }

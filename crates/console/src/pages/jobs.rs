@@ -1,13 +1,17 @@
-//! Work in the background, for system administrators.
+//! Work in the background: the list for system administrators, and one job for whoever asked for it, too.
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use askama::Template;
-use queue::{Filter, Record};
+use queue::{Filter, Job, Record};
 
 use crate::failure::Failure;
 use crate::platform::Platform;
 use crate::shell::Shell;
 use crate::view::View;
+
+/// Seconds between two looks at a job that is not finished.
+const REFRESH_SECONDS: &str = "3";
 
 /// Jobs on one page.
 const PAGE: i64 = 50;
@@ -76,20 +80,43 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
 struct JobPage {
     s: Shell,
     job: Record,
+    /// It deletes a project.
+    removal: bool,
+    /// The viewer administers the installation, and sees how the job works inside.
+    inside: bool,
 }
 
 impl JobPage {
     fn state(&self, name: &str) -> (&'static str, &'static str) {
         state(name)
     }
+
+    fn finished(&self) -> bool {
+        self.job.finished_at.is_some()
+    }
 }
 
+/// How far a job is, for whoever asked for it and for administrators. The page comes again by itself until the job is
+/// finished.
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
-    let platform = platform(view).await?;
+    let platform = view.state.platform.clone().ok_or_else(Failure::hidden)?;
     let job = platform.jobs.get(view.number("job")?).await.map_err(failed)?.ok_or_else(Failure::hidden)?;
-    let s = view
-        .shell("jobs", format!("{} {}", job.kind, job.id))
-        .crumb(view.t("admin-title"), "/admin")
-        .crumb(view.t("jobs-title"), "/admin/jobs");
-    view.page(&JobPage { s, job })
+    let inside = view.caller.is_sysadmin();
+    if !inside && !catalog::removal_is_for(&job, &view.caller) {
+        return Err(Failure::hidden());
+    }
+    let removal = job.kind == catalog::RemoveProject::KIND;
+    let title = if removal { view.t("removal-title") } else { format!("{} {}", job.kind, job.id) };
+    let mut s = view.shell(if inside { "jobs" } else { "projects" }, title);
+    if inside {
+        s = s.crumb(view.t("admin-title"), "/admin").crumb(view.t("jobs-title"), "/admin/jobs");
+    }
+    let page = JobPage { s, job, removal, inside };
+    let mut response = view.page(&page)?;
+    if !page.finished() {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(REFRESH_SECONDS));
+    }
+    Ok(response)
 }

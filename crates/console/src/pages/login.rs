@@ -7,6 +7,7 @@ use identity::Secret;
 
 use crate::cookies::Kind;
 use crate::failure::Failure;
+use crate::pages::draft::{self, Draft};
 use crate::shell::Shell;
 use crate::view::{View, local};
 
@@ -16,6 +17,8 @@ struct LoginPage {
     s: Shell,
     back: String,
     name: String,
+    /// What was typed into a form when the session had ended.
+    draft: String,
     problem: Option<String>,
 }
 
@@ -25,9 +28,22 @@ impl LoginPage {
             s: view.shell("login", view.t("login-title")),
             back: local(back).to_owned(),
             name: name.to_owned(),
+            draft: String::new(),
             problem,
         }
     }
+
+    fn with(self, draft: &str) -> Self {
+        Self { draft: draft.to_owned(), ..self }
+    }
+}
+
+/// The sign-in page in answer to a form of a session that has ended, with what was typed.
+pub(crate) async fn keep(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.lapsed_form().await?;
+    let draft = Draft::new(&view.here(), &form).map(|draft| draft.encode()).unwrap_or_default();
+    let problem = view.t(if draft.is_empty() { "login-ended" } else { "login-ended-kept" });
+    view.page_with(StatusCode::UNAUTHORIZED, &LoginPage::new(view, "/", "", Some(problem)).with(&draft))
 }
 
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -40,28 +56,44 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
 
 pub(crate) async fn sign_in(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
-    let (name, back) = (form.text("name"), form.text("return"));
+    let (name, back, draft) = (form.text("name"), form.text("return"), form.raw("draft"));
     let password = Secret::new(form.raw("password").as_bytes().to_vec());
     let idle = view.state.tenancy.settings().await?.session_minutes;
     match view.state.identity.sign_in(name, &password, idle, &view.caller.origin).await {
         Ok(session) => {
             let secret = session.secret.expose_str().unwrap_or_default().to_owned();
-            view.set(Kind::Session, secret);
-            view.unset(Kind::Form);
-            Ok(view.go(local(back)))
+            enter(view, &secret).await?;
+            match Draft::decode(draft) {
+                Some(draft) => {
+                    view.becomes(&secret).await?;
+                    draft::page(view, draft)
+                }
+                None => Ok(view.go(local(back))),
+            }
         }
         // One answer for a wrong name, a wrong password and an account that may not sign in.
         Err(identity::Error::BadCredentials | identity::Error::Disabled) => {
-            let page = LoginPage::new(view, back, name, Some(view.t("login-wrong")));
+            let page = LoginPage::new(view, back, name, Some(view.t("login-wrong"))).with(draft);
             view.page_with(StatusCode::UNAUTHORIZED, &page)
         }
         Err(identity::Error::Throttled { retry_after_seconds }) => {
             let seconds = i64::try_from(retry_after_seconds).unwrap_or(i64::MAX);
             let problem = view.language.text("login-throttled", &[("count", seconds.into())]);
-            view.page_with(StatusCode::TOO_MANY_REQUESTS, &LoginPage::new(view, back, name, Some(problem)))
+            let page = LoginPage::new(view, back, name, Some(problem)).with(draft);
+            view.page_with(StatusCode::TOO_MANY_REQUESTS, &page)
         }
         Err(err) => Err(err.into()),
     }
+}
+
+/// Gives the browser its new session. The one it had ends: nobody could end it any more from there.
+async fn enter(view: &mut View, secret: &str) -> Result<(), Failure> {
+    if let Some(before) = &view.signed_in {
+        view.state.identity.sign_out(before, &view.caller.origin).await?;
+    }
+    view.set(Kind::Session, secret.to_owned());
+    view.unset(Kind::Form);
+    Ok(())
 }
 
 /// As [`sign_in`] for programs that sign in as people do with `principal` and `password`: statuses and no pages.
@@ -71,8 +103,8 @@ pub(crate) async fn sign_in_client(view: &mut View) -> Result<HttpResponse, Fail
     let idle = view.state.tenancy.settings().await?.session_minutes;
     match view.state.identity.sign_in(form.text("principal"), &password, idle, &view.caller.origin).await {
         Ok(session) => {
-            view.set(Kind::Session, session.secret.expose_str().unwrap_or_default().to_owned());
-            view.unset(Kind::Form);
+            let secret = session.secret.expose_str().unwrap_or_default().to_owned();
+            enter(view, &secret).await?;
             Ok(view.status(StatusCode::OK))
         }
         Err(identity::Error::BadCredentials | identity::Error::Disabled) => {

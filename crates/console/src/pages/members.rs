@@ -16,6 +16,7 @@ use tenancy::{
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::list::List;
+use crate::named;
 use crate::pages::projects::project_shell;
 use crate::problem::Problem;
 use crate::shell::{Shell, Told, segment};
@@ -50,6 +51,8 @@ fn role_what_key(role: Role) -> &'static str {
 struct Row {
     id: i64,
     name: String,
+    /// What names it in an address.
+    query: String,
     group: bool,
     role: Role,
     /// Without this member nobody would administer the project.
@@ -60,7 +63,14 @@ impl Row {
     fn new(member: Member, administrators: i64) -> Option<Self> {
         let role = Role::from_id(member.role.into())?;
         let last = role == Role::ProjectAdmin && administrators <= 1;
-        Some(Self { id: member.id, name: member.name, group: member.entity_type == "g", role, last })
+        let query = match member.group_kind {
+            Some(kind) => {
+                named::group_query(kind, &member.name, member.group_dn.as_deref().unwrap_or_default())
+            }
+            None => named::user_query(&member.name),
+        };
+        let group = member.group_kind.is_some();
+        Some(Self { id: member.id, name: member.name, query, group, role, last })
     }
 
     fn role_key(&self) -> &'static str {
@@ -200,11 +210,11 @@ fn about(view: &View, key: &str, name: &str) -> String {
     view.language.text(key, &[("name", name.into())])
 }
 
-/// The member of the path, and whether nobody else administers the project.
+/// The member that the address names, and whether nobody else administers the project.
 async fn found<A>(view: &View, permit: &Permit<A>) -> Result<Row, Failure> {
-    let id = view.number("member")?;
     let read = view.permit::<ReadMember>().await?;
-    let member = view.state.tenancy.member_get(&read, id).await?;
+    let name = named::member(view).ok_or_else(Failure::hidden)?;
+    let member = view.state.tenancy.member_find(&read, &name).await?.ok_or_else(Failure::hidden)?;
     let administrators = view.state.tenancy.member_counts(permit.project).await?.project_admin;
     Row::new(member, administrators).ok_or_else(Failure::hidden)
 }

@@ -77,6 +77,39 @@ async fn found(
     }
 }
 
+/// What a page of a repository or a tag that is not there may have been meant for; nothing when something else is missing,
+/// or when the viewer may not see the project.
+pub(crate) async fn near(view: &View) -> Option<HttpResponse> {
+    let (project, inside, tag) = (view.segment("project"), view.segment("repository"), view.segment("tag"));
+    if view.method() != Method::GET || inside.is_empty() {
+        return None;
+    }
+    let name: RepositoryName = format!("{project}/{inside}").parse().ok()?;
+    let permit = visible(view, &name).await.ok()??;
+    let query = Query { page_size: COMPARED_MAX, ..Query::default() };
+    match view.state.catalog.history.repository_tags(&permit, &name, &query).await {
+        Err(catalog::Error::RepositoryUnknown(_)) => {
+            near_repositories(view, &ProjectRef::from(permit.project), &name).await.ok()
+        }
+        Ok(page) if !tag.is_empty() => {
+            let names = page.rows.into_iter().map(|row| row.name);
+            missing(view, &format!("{name}:{tag}"), near_tags(&name, nearest(&tag, names))).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Those tags, and the repository itself.
+fn near_tags(name: &RepositoryName, tags: Vec<String>) -> Vec<(String, String)> {
+    let base = address(name.as_str());
+    let mut near: Vec<(String, String)> = tags
+        .into_iter()
+        .map(|tag| (format!("{name}:{tag}"), format!("{base}/-/tags/{}", segment(&tag))))
+        .collect();
+    near.push((name.to_string(), base));
+    near
+}
+
 async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
     let Some((name, reference)) = (view.method() == Method::GET).then(|| pasted(view.path())).flatten()
     else {
@@ -97,18 +130,17 @@ async fn meant(view: &View) -> Result<Option<HttpResponse>, Failure> {
         }
         Err(err) => return Err(err.into()),
     };
-    let base = address(name.as_str());
     let near = match &reference {
-        None => return Ok(Some(view.go(&base))),
+        None => return Ok(Some(view.go(&address(name.as_str())))),
         Some(Reference::Tag(wanted)) => nearest(wanted.as_str(), tags.into_iter().map(|tag| tag.name)),
         Some(Reference::Digest(_)) => Vec::new(),
     };
-    let mut near: Vec<(String, String)> = near
-        .into_iter()
-        .map(|tag| (format!("{name}:{tag}"), format!("{base}/-/tags/{}", segment(&tag))))
-        .collect();
-    near.push((name.to_string(), base));
-    missing(view, near).map(Some)
+    missing(view, &pasted_text(view), near_tags(&name, near)).map(Some)
+}
+
+/// What was pasted, as text.
+fn pasted_text(view: &View) -> String {
+    percent_decode_str(view.path().trim_start_matches('/')).decode_utf8_lossy().into_owned()
 }
 
 async fn near_repositories(
@@ -123,12 +155,13 @@ async fn near_repositories(
     let mut near: Vec<(String, String)> =
         near.into_iter().map(|path| (path.clone(), address(&path))).collect();
     near.push((permit.name.to_string(), format!("/projects/{}/repositories", segment(permit.name.as_str()))));
-    missing(view, near)
+    let wanted = if view.segment("repository").is_empty() { pasted_text(view) } else { name.to_string() };
+    missing(view, &wanted, near)
 }
 
-fn missing(view: &View, near: Vec<(String, String)>) -> Result<HttpResponse, Failure> {
-    let pasted = percent_decode_str(view.path().trim_start_matches('/')).decode_utf8_lossy().into_owned();
-    let page = MissingPage { s: view.shell("", view.t("error-missing-what")), pasted, near };
+fn missing(view: &View, wanted: &str, near: Vec<(String, String)>) -> Result<HttpResponse, Failure> {
+    let s = view.shell("", view.t("error-missing-what"));
+    let page = MissingPage { s, pasted: wanted.to_owned(), near };
     view.page_with(StatusCode::NOT_FOUND, &page)
 }
 

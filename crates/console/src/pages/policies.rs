@@ -15,6 +15,7 @@ use tenancy::{
     UpdateImmutableRule,
 };
 
+use crate::clash::{Change, Clash};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::pages::projects::project_shell;
@@ -222,6 +223,7 @@ struct RulePage {
     action: String,
     back: String,
     builder: Builder,
+    clash: Clash,
     /// Tags that it locks now, and how many there are.
     locked: Option<(Vec<LockedTag>, i64)>,
     p: Problem,
@@ -246,7 +248,7 @@ impl RulePage {
         }
         let title = if action.ends_with("/new") { "policy-new-title" } else { "policy-edit-title" };
         let s = project_shell(view, permit, "project-tab-policies", view.t(title));
-        Ok(Self { s, action, back: base(permit), builder, locked, p })
+        Ok(Self { s, action, back: base(permit), builder, clash: Clash::default(), locked, p })
     }
 }
 
@@ -263,7 +265,7 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
     let builder = Builder::of_form(&form);
     let action = format!("{}/immutability/new", base(&permit));
     if form.text("do") == "preview" {
-        return previewed(view, &permit, action, builder).await;
+        return previewed(view, &permit, action, builder, Clash::default()).await;
     }
     let problem = match view.state.catalog.immutable.create(&permit, &builder.input(false)).await {
         Ok(_) => return Ok(view.done(&base(&permit), Told::new("told-policy-made", ""))),
@@ -280,10 +282,11 @@ async fn previewed<A>(
     permit: &Permit<A>,
     action: String,
     builder: Builder,
+    clash: Clash,
 ) -> Result<HttpResponse, Failure> {
     let page = RulePage::new(view, permit, action, builder, true, Problem::default()).await?;
     let status = if page.p.is() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    view.page_with(status, &page)
+    view.page_with(status, &RulePage { clash, ..page })
 }
 
 /// The rule of the path.
@@ -300,7 +303,17 @@ pub(crate) async fn edit(view: &mut View) -> Result<HttpResponse, Failure> {
     let rule = found(view).await?;
     let action = format!("{}/immutability/{}", base(&permit), rule.id);
     let builder = Builder::of_rule(&rule).ok_or_else(Failure::hidden)?;
-    view.page(&RulePage::new(view, &permit, action, builder, true, Problem::default()).await?)
+    let clash = Clash::none(&changes(view, &rule, &builder));
+    let page = RulePage::new(view, &permit, action, builder, true, Problem::default()).await?;
+    view.page(&RulePage { clash, ..page })
+}
+
+/// The rule as it is, against what was typed over it.
+fn changes(view: &View, rule: &ImmutableRule, typed: &Builder) -> Vec<Change> {
+    let (tag_selectors, scope_selectors) = typed.selectors();
+    let wanted = ImmutableRule { tag_selectors, scope_selectors, ..rule.clone() };
+    let words = |rule: &ImmutableRule| immutable_sentence(view.language, rule);
+    vec![Change::new(view.t("policy-rule"), &words(rule), &words(&wanted))]
 }
 
 pub(crate) async fn update(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -309,8 +322,13 @@ pub(crate) async fn update(view: &mut View) -> Result<HttpResponse, Failure> {
     let rule = found(view).await?;
     let action = format!("{}/immutability/{}", base(&permit), rule.id);
     let builder = Builder::of_form(&form);
+    let clash = Clash::of(&form, changes(view, &rule, &builder));
+    if clash.is() {
+        let page = RulePage::new(view, &permit, action, builder, false, Problem::default()).await?;
+        return view.page_with(StatusCode::CONFLICT, &RulePage { clash, ..page });
+    }
     if form.text("do") == "preview" {
-        return previewed(view, &permit, action, builder).await;
+        return previewed(view, &permit, action, builder, clash).await;
     }
     let (tag_selectors, scope_selectors) = builder.selectors();
     let input = RuleInput { tag_selectors, scope_selectors, ..kept(&rule, rule.disabled) };
@@ -320,7 +338,7 @@ pub(crate) async fn update(view: &mut View) -> Result<HttpResponse, Failure> {
         Err(err) => Problem::of("tags", err.into())?,
     };
     let page = RulePage::new(view, &permit, action, builder, false, problem).await?;
-    view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+    view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &RulePage { clash, ..page })
 }
 
 pub(crate) async fn disable(view: &mut View) -> Result<HttpResponse, Failure> {

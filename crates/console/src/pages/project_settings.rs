@@ -2,21 +2,17 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use askama::Template;
-use catalog::Removal;
 use tenancy::list::Query;
 use tenancy::{DeleteProject, Error, ListTags, Permit, ProjectUpdate, ReadProject, Summary, UpdateProject};
 
+use crate::clash::{Change, Clash};
 use crate::failure::Failure;
 use crate::pages::projects::project_shell;
 use crate::problem::Problem;
 use crate::shell::{Shell, Told, segment};
 use crate::size;
 use crate::view::View;
-
-/// Seconds between two looks at a job that is not finished.
-const REFRESH_SECONDS: &str = "3";
 
 #[derive(Template)]
 #[template(path = "projects/settings.html")]
@@ -27,7 +23,19 @@ struct SettingsPage {
     public: bool,
     /// As typed, for those who may set it.
     quota: Option<String>,
+    /// One for each form.
+    clash: Clash,
+    quota_clash: Clash,
     p: Problem,
+}
+
+fn visibility(view: &View, stored: bool, typed: bool) -> Vec<Change> {
+    let word = |public: bool| view.t(if public { "public" } else { "private" });
+    vec![Change::new(view.t("column-visibility"), &word(stored), &word(typed))]
+}
+
+fn limit(view: &View, stored: i64, typed: &str) -> Vec<Change> {
+    vec![Change::new(view.t("project-quota"), &size::written(stored), typed)]
 }
 
 impl SettingsPage {
@@ -39,15 +47,24 @@ impl SettingsPage {
     ) -> Result<Self, Failure> {
         let read = view.permit::<ReadProject>().await?;
         let project = view.state.tenancy.project_get(&read).await?;
+        let mut quota_clash = Clash::default();
         let quota = if view.caller.is_sysadmin() {
-            let stored = view.state.tenancy.quota_get(permit.project).await?;
-            typed.or_else(|| Some(size::written(stored.map_or(-1, |quota| quota.hard))))
+            let stored = stored_limit(view, permit).await?;
+            quota_clash = Clash::none(&limit(view, stored, ""));
+            typed.or_else(|| Some(size::written(stored)))
         } else {
             None
         };
+        let clash = Clash::none(&visibility(view, project.public, project.public));
         let s = project_shell(view, permit, "project-tab-settings", view.t("project-settings-title"));
-        Ok(Self { s, base: base(permit), name: project.name, public: project.public, quota, p })
+        let (name, public) = (project.name, project.public);
+        Ok(Self { s, base: base(permit), name, public, quota, clash, quota_clash, p })
     }
+}
+
+/// Bytes, -1 for no limit.
+async fn stored_limit(view: &View, permit: &Permit<UpdateProject>) -> Result<i64, Failure> {
+    Ok(view.state.tenancy.quota_get(permit.project).await?.map_or(-1, |quota| quota.hard))
 }
 
 fn base<A>(permit: &Permit<A>) -> String {
@@ -62,8 +79,15 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
 pub(crate) async fn save(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
     let permit = view.permit::<UpdateProject>().await?;
-    let update =
-        ProjectUpdate { public: Some(form.text("visibility") == "public"), ..ProjectUpdate::default() };
+    let public = form.text("visibility") == "public";
+    let read = view.permit::<ReadProject>().await?;
+    let stored = view.state.tenancy.project_get(&read).await?.public;
+    let clash = Clash::of(&form, visibility(view, stored, public));
+    if clash.is() {
+        let page = SettingsPage::new(view, &permit, None, Problem::default()).await?;
+        return view.page_with(StatusCode::CONFLICT, &SettingsPage { public, clash, ..page });
+    }
+    let update = ProjectUpdate { public: Some(public), ..ProjectUpdate::default() };
     view.state.tenancy.project_update(&permit, &update).await?;
     let told = Told::new("told-project-saved", permit.name.to_string());
     Ok(view.done(&format!("{}/settings", base(&permit)), told))
@@ -81,6 +105,12 @@ pub(crate) async fn save_quota(view: &mut View) -> Result<HttpResponse, Failure>
         let page = SettingsPage::new(view, &permit, typed, problem).await?;
         return view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
     };
+    let typed = size::written(bytes);
+    let quota_clash = Clash::of(&form, limit(view, stored_limit(view, &permit).await?, &typed));
+    if quota_clash.is() {
+        let page = SettingsPage::new(view, &permit, Some(typed), Problem::default()).await?;
+        return view.page_with(StatusCode::CONFLICT, &SettingsPage { quota_clash, ..page });
+    }
     view.state.tenancy.quota_set(&view.caller, permit.project.0, bytes).await?;
     let told = Told::new("told-quota-saved", permit.name.to_string());
     Ok(view.done(&format!("{}/settings", base(&permit)), told))
@@ -135,9 +165,7 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
         if form.ticked("content") {
             match view.state.catalog.removals.start(&permit).await {
                 Ok(job) => {
-                    return Ok(
-                        view.done(&format!("/deletions/{job}"), Told::new("told-project-deleting", name))
-                    );
+                    return Ok(view.done(&format!("/jobs/{job}"), Told::new("told-project-deleting", name)));
                 }
                 Err(catalog::Error::TagImmutable { .. }) => {
                     Problem::new("name", view.t("project-delete-immutable"))
@@ -154,42 +182,4 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
     };
     let page = DeletePage::new(view, &permit, typed, problem).await?;
     view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
-}
-
-#[derive(Template)]
-#[template(path = "projects/deletion.html")]
-struct DeletionPage {
-    s: Shell,
-    job: Removal,
-}
-
-impl DeletionPage {
-    fn finished(&self) -> bool {
-        self.job.finished_at.is_some()
-    }
-
-    /// Key and class of the badge.
-    fn badge(&self) -> (&'static str, &'static str) {
-        match self.job.state.as_str() {
-            "queued" => ("removal-queued", ""),
-            "running" => ("removal-running", "info"),
-            "retrying" => ("removal-retrying", "warn"),
-            "done" => ("removal-done", "ok"),
-            "failed" => ("removal-failed", "bad"),
-            _ => ("removal-stopped", ""),
-        }
-    }
-}
-
-/// How far a deletion is. The page comes again by itself until the job is finished.
-pub(crate) async fn deletion(view: &mut View) -> Result<HttpResponse, Failure> {
-    let job = view.state.catalog.removals.find(&view.caller, view.number("job")?).await?;
-    let page = DeletionPage { s: view.shell("projects", view.t("removal-title")), job };
-    let mut response = view.page(&page)?;
-    if !page.finished() {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(REFRESH_SECONDS));
-    }
-    Ok(response)
 }

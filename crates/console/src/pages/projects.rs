@@ -149,6 +149,7 @@ pub(crate) fn project_shell<A>(view: &View, permit: &Permit<A>, tab: &'static st
         ("project-tab-members", "/members", may(Resource::Member, Action::List)),
         ("project-tab-robots", "/robots", may(Resource::Robot, Action::List)),
         ("project-tab-policies", "/policies", policies),
+        ("project-tab-labels", "/labels", may(Resource::Label, Action::List)),
         ("project-tab-activity", "/activity", may(Resource::Log, Action::List)),
         ("project-tab-settings", "/settings", may(Resource::Project, Action::Update)),
     ]

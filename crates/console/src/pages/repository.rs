@@ -6,6 +6,7 @@ pub(crate) mod artifacts;
 pub(crate) mod commands;
 mod contents;
 pub(crate) mod history;
+pub(crate) mod labels;
 pub(crate) mod settings;
 pub(crate) mod tags;
 

@@ -3,7 +3,7 @@
 //! A secret is in one answer and nowhere else. That answer comes to a `POST`; sent once more, the form is refused,
 //! because the name is taken or because the robot was changed since the form was made.
 
-mod new;
+mod form;
 mod rights;
 
 use actix_web::HttpResponse;
@@ -26,7 +26,7 @@ use crate::problem::Problem;
 use crate::shell::{Shell, Told, segment};
 use crate::view::View;
 
-pub(crate) use self::new::{create, new};
+pub(crate) use self::form::{create, edit, new, update};
 use self::rights::{action_key, resource_key};
 
 /// Days before its end from which a robot is said to end soon.

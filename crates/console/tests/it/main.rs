@@ -5,10 +5,13 @@ extern crate hythe_console as console;
 
 mod admin;
 mod docs;
+mod forms;
+mod labels;
 mod me;
 mod members;
 mod policies;
 mod projects;
 mod repositories;
 mod robots;
+mod search;
 mod world;

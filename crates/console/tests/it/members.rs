@@ -20,12 +20,14 @@ async fn members_are_added_changed_and_removed() {
     assert_eq!((added.status, added.location()), (303, PAGE));
     let again = world.post(&ana, PAGE, PAGE, &[("kind", "user"), ("name", "ben"), ("role", "3")]).await;
     assert!(again.status == 422 && again.has("is a member already"));
-    let ben = world.number("select id from tenancy.members where role = 3").await;
-    let changed = world.post(&ana, PAGE, &format!("{PAGE}/{ben}/role"), &[("role", "4")]).await;
+    let changed = world.post(&ana, PAGE, &format!("{PAGE}/-/role?user=ben"), &[("role", "4")]).await;
     assert_eq!(changed.status, 303);
     assert_eq!(world.number("select count(*) from tenancy.members where role = 4").await, 1);
 
-    let confirm = format!("{PAGE}/{ben}/-/delete");
+    let confirm = format!("{PAGE}/-/delete?user=ben");
+    for stranger in ["", "?user=nobody", "?user=", "?oidc=ben", "?ldap=ben"] {
+        assert_eq!(world.get(&ana, &format!("{PAGE}/-/delete{stranger}")).await.status, 404, "{stranger}");
+    }
     let removed = world.post(&ana, &confirm, &confirm, &[]).await;
     assert_eq!(removed.status, 303);
     assert_eq!(world.number("select count(*) from tenancy.members where role = 4").await, 0);
@@ -39,11 +41,10 @@ async fn the_last_administrator_stays() {
     let world = World::new().await;
     world.project("ana", "shop", false).await;
     let ana = world.sign_in("ana").await;
-    let own = world.number("select id from tenancy.members where role = 1 and entity_id <> 1").await;
     let page = world.get(&ana, PAGE).await;
-    assert!(page.has("The only administrator") && !page.has(&format!("{own}/-/delete")));
-    let weaker = world.post(&ana, PAGE, &format!("{PAGE}/{own}/role"), &[("role", "3")]).await;
-    let removed = world.post(&ana, PAGE, &format!("{PAGE}/{own}/-/delete"), &[]).await;
+    assert!(page.has("The only administrator") && !page.has("/-/delete"));
+    let weaker = world.post(&ana, PAGE, &format!("{PAGE}/-/role?user=ana"), &[("role", "3")]).await;
+    let removed = world.post(&ana, PAGE, &format!("{PAGE}/-/delete?user=ana"), &[]).await;
     assert_eq!((weaker.status, removed.status), (422, 422));
     assert!(removed.has("Make somebody else an administrator first"));
 }
@@ -71,4 +72,32 @@ async fn who_may_not_is_offered_nothing_and_changes_nothing() {
         world.number("select count(*) from tenancy.members where entity_id = 1 and project_id > 1").await,
         0
     );
+}
+
+#[actix_web::test]
+async fn groups_are_members_by_what_they_are_known_by() {
+    let world = World::new().await;
+    world.project("ana", "shop", false).await;
+    let ana = world.sign_in("ana").await;
+    world
+        .execute(
+            "insert into identity.groups (kind, name, dn) values (3, '/devs & ops', ''), (2, 'builders', ''),
+             (1, 'builders', 'cn=builders,dc=a'), (1, 'builders', 'cn=builders,dc=b');
+             insert into tenancy.members (project_id, entity_type, entity_id, role)
+             select p.id, 'g', g.id, 3 from identity.groups g, tenancy.projects p where p.name = 'shop'",
+        )
+        .await;
+    let page = world.get(&ana, PAGE).await;
+    for (query, left) in [
+        ("oidc=%2Fdevs%20%26%20ops", 3),
+        ("http=builders", 2),
+        ("ldap=cn%3Dbuilders%2Cdc%3Db", 1),
+        ("ldap=cn%3Dbuilders%2Cdc%3Da", 0),
+    ] {
+        let confirm = format!("{PAGE}/-/delete?{query}");
+        assert!(page.has(&confirm), "{query}: {}", page.body);
+        assert_eq!(world.post(&ana, &confirm, &confirm, &[]).await.status, 303, "{query}");
+        let sql = "select count(*) from tenancy.members where entity_type = 'g'";
+        assert_eq!(world.number(sql).await, left, "{query}");
+    }
 }

@@ -90,9 +90,13 @@ async fn a_project_is_deleted_by_its_name() {
     let fields = [("name", "shop"), ("content", "1")];
     let started = world.post(&ana, &confirm("shop"), &confirm("shop"), &fields).await;
     let job = started.location().to_owned();
-    assert!(job.starts_with("/deletions/"), "{job}");
+    assert!(job.starts_with("/jobs/"), "{job}");
     let waiting = world.get(&ana, &job).await;
     assert!(waiting.has("Waiting") && waiting.header("refresh").is_some());
+    assert!(
+        world.get(&ana, "/").await.has(&format!("href=\"{job}\""))
+            && !world.get(&ben, "/").await.has("/jobs/")
+    );
     assert_eq!(world.get(&ben, &job).await.status, 404);
     assert_eq!(world.get("", &job).await.status, 303);
 

@@ -64,6 +64,12 @@ impl Page {
         found.unwrap_or_else(|| panic!("{} {}", self.status, self.body)).0
     }
 
+    /// The value of a hidden field.
+    pub fn field(&self, name: &str) -> String {
+        let (_, rest) = self.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+
     /// The cookie of this name, as the browser sends it back.
     pub fn cookie(&self, name: &str) -> Option<String> {
         let set = self.headers.get_all("set-cookie").map(|value| value.to_str().unwrap());

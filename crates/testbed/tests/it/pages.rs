@@ -31,13 +31,12 @@ fn fill(route: &Route, target: &Target) -> String {
             "tag" if reading => "1".to_owned(),
             "digest" if reading => target.image.digest.to_string(),
             "digest" => random_digest().to_string(),
-            "member" if reading => target.membership.to_string(),
             "robot" if reading && route.path.starts_with("/projects") => target.robot_name.clone(),
             "operation" => "listProjects".to_owned(),
             "document" => "cli".to_owned(),
             // What the world of roles.rs has none of, and nothing that a form could hit.
             "tag" | "user" | "robot" | "key" | "page" => "missing".to_owned(),
-            "member" | "group" | "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
+            "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
                 "999999999".to_owned()
             }
             unknown => panic!("pages.rs has no value for the placeholder {unknown} of {}", route.path),
@@ -48,9 +47,18 @@ fn fill(route: &Route, target: &Target) -> String {
 }
 
 /// Whether the path names something that is not there: files of an image, a request while nobody may make one, no tag to
-/// delete.
+/// delete, and pages of what has its name in the query.
 fn unreal(path: &str) -> bool {
-    let nothing = ["/files", "/requests/new", "/-/delete-tags"];
+    let nothing = [
+        "/files",
+        "/requests/new",
+        "/-/delete-tags",
+        "/members/-/delete",
+        "/groups/-/edit",
+        "/groups/-/delete",
+        "/labels/-/edit",
+        "/labels/-/delete",
+    ];
     path.contains("/missing") || path.contains("999999999") || nothing.iter().any(|end| path.ends_with(end))
 }
 

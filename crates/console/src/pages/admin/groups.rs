@@ -4,10 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use identity::{Group, GroupFilter, NewGroup};
-use tenancy::{CreateGroup, DeleteGroup, ListGroups, ReadGroup, UpdateGroup};
+use tenancy::{CreateGroup, DeleteGroup, ListGroups, UpdateGroup};
 
 use crate::failure::Failure;
 use crate::list::List;
+use crate::named::{self, group_query};
 use crate::pages::admin::admin_shell;
 use crate::problem::Problem;
 use crate::shell::{Shell, Told};
@@ -28,6 +29,15 @@ impl ListPage {
     fn kind_key(&self, kind: &i16) -> &'static str {
         key_of(*kind)
     }
+
+    fn address(&self, group: &Group) -> String {
+        address("edit", group)
+    }
+}
+
+/// A page of a group.
+fn address(page: &str, group: &Group) -> String {
+    format!("/admin/groups/-/{page}?{}", group_query(group.kind, &group.name, &group.dn))
 }
 
 /// Key of the name of a kind.
@@ -107,6 +117,8 @@ pub(crate) async fn create(view: &mut View) -> Result<HttpResponse, Failure> {
 struct GroupPage {
     s: Shell,
     group: Group,
+    action: String,
+    delete: String,
     name: String,
     problem: Problem,
 }
@@ -119,14 +131,16 @@ impl GroupPage {
     fn new(view: &View, group: Group, name: String, problem: Problem) -> Self {
         let s = admin_shell(view, "admin-groups", group.name.clone())
             .crumb(view.t("groups-title"), "/admin/groups");
-        Self { s, group, name, problem }
+        let (action, delete) = (address("edit", &group), address("delete", &group));
+        Self { s, group, action, delete, name, problem }
     }
 }
 
+/// The group that the address names.
 async fn target(view: &View) -> Result<Group, Failure> {
-    let id = view.number("group")?;
-    let permit = view.state.tenancy.system_permit::<ReadGroup>(&view.caller, Some(id)).await?;
-    Ok(view.state.tenancy.group_get(&permit, id).await?)
+    view.sysadmin().await?;
+    let known = named::group(view).ok_or_else(Failure::hidden)?;
+    view.state.identity.group_find(&known).await?.ok_or_else(Failure::hidden)
 }
 
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -142,7 +156,8 @@ pub(crate) async fn rename(view: &mut View) -> Result<HttpResponse, Failure> {
     let name = form.text("name").to_owned();
     match view.state.tenancy.group_rename(&permit, group.id, &name).await {
         Ok(()) => {
-            Ok(view.done(&format!("/admin/groups/{}", group.id), Told::new("told-group-renamed", name)))
+            let path = address("edit", &Group { name: name.clone(), ..group });
+            Ok(view.done(&path, Told::new("told-group-renamed", name)))
         }
         Err(err) => {
             let problem = group_problem(view, err)?;
@@ -155,7 +170,8 @@ pub(crate) async fn rename(view: &mut View) -> Result<HttpResponse, Failure> {
 #[template(path = "admin/group_delete.html")]
 struct DeletePage {
     s: Shell,
-    group: Group,
+    action: String,
+    back: String,
 }
 
 pub(crate) async fn ask_delete(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -163,8 +179,8 @@ pub(crate) async fn ask_delete(view: &mut View) -> Result<HttpResponse, Failure>
     let title = view.language.text("group-delete-title", &[("name", (&group.name).into())]);
     let s = admin_shell(view, "admin-groups", title)
         .crumb(view.t("groups-title"), "/admin/groups")
-        .crumb(group.name.clone(), format!("/admin/groups/{}", group.id));
-    view.page(&DeletePage { s, group })
+        .crumb(group.name.clone(), address("edit", &group));
+    view.page(&DeletePage { s, action: address("delete", &group), back: address("edit", &group) })
 }
 
 pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {

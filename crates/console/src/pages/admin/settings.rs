@@ -8,6 +8,7 @@ use askama::Template;
 use serde_json::{Map, Value, json};
 use tenancy::Configured;
 
+use crate::clash::{Change, Clash};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::pages::admin::{admin_shell, gib, typed_limit};
@@ -33,6 +34,9 @@ const NUMBERS: [(&str, &str, &str); 3] = [
     ("robot_token_duration", "setting-robot", "setting-robot-hint"),
 ];
 
+/// What the names of robots begin with.
+const PREFIX: &str = "robot_name_prefix";
+
 /// Switches, with the keys of their name and of what they do.
 const FLAGS: [(&str, &str, &str); 3] = [
     ("read_only", "setting-read-only", "setting-read-only-hint"),
@@ -52,8 +56,10 @@ struct SettingsPage {
     banner: BannerForm,
     /// Numbers as typed, by key.
     typed: BTreeMap<String, String>,
+    prefix: String,
     limit: String,
     unlimited: bool,
+    clash: Clash,
 }
 
 impl SettingsPage {
@@ -67,6 +73,8 @@ impl SettingsPage {
         };
         let typed = NUMBERS.iter().map(|(key, ..)| ((*key).to_owned(), number(key).to_string())).collect();
         let limit = number("storage_per_project");
+        let prefix = text(PREFIX).to_owned();
+        let clash = Clash::none(&differences(view, &held, &Map::new()));
         let s = admin_shell(view, "admin-settings", view.t("settings-title"));
         Ok(Self {
             s,
@@ -76,10 +84,21 @@ impl SettingsPage {
             banners: BANNERS,
             banner,
             typed,
+            prefix,
+            clash,
             limit: gib(limit),
             unlimited: limit < 0,
             held,
         })
+    }
+
+    /// Shows what was typed.
+    fn keep(&mut self, form: &Form) {
+        self.banner = banner(form);
+        self.typed = NUMBERS.iter().map(|(key, ..)| ((*key).to_owned(), form.text(key).to_owned())).collect();
+        self.prefix = form.text(PREFIX).to_owned();
+        self.limit = form.text("limit").to_owned();
+        self.unlimited = form.ticked("unlimited");
     }
 
     fn on(&self, key: &str) -> bool {
@@ -136,6 +155,52 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     view.page(&page)
 }
 
+/// The settings of the form as they are, against `changes`; what is not among those stays as it is.
+fn differences(
+    view: &View,
+    held: &BTreeMap<&'static str, Configured>,
+    changes: &Map<String, Value>,
+) -> Vec<Change> {
+    let labels = [
+        ("project_creation_restriction", "setting-creation"),
+        ("disabled_audit_log_event_types", "setting-pulls"),
+        ("storage_per_project", "setting-limit"),
+        (PREFIX, "setting-prefix"),
+        ("banner_message", "setting-banner"),
+    ];
+    let all = FLAGS.iter().chain(&NUMBERS).map(|(key, label, _)| (*key, *label)).chain(labels);
+    all.map(|(key, label)| {
+        let stored = held.get(key).map(|held| words(view, key, &held.value)).unwrap_or_default();
+        let typed = changes.get(key).map_or_else(|| stored.clone(), |value| words(view, key, value));
+        Change::new(view.t(label), &stored, &typed)
+    })
+    .collect()
+}
+
+/// A value as people read it.
+fn words(view: &View, key: &str, value: &Value) -> String {
+    let text = value.as_str().unwrap_or_default();
+    match (key, value) {
+        (_, Value::Bool(on)) => view.t(if *on { "value-on" } else { "value-off" }),
+        ("storage_per_project", Value::Number(bytes)) => match bytes.as_i64() {
+            Some(bytes) if bytes >= 0 => gib(bytes),
+            _ => view.t("unlimited"),
+        },
+        ("project_creation_restriction", _) if text == "adminonly" => view.t("setting-creation-admins"),
+        ("project_creation_restriction", _) => view.t("setting-creation-everyone"),
+        ("disabled_audit_log_event_types", _) => {
+            view.t(if text.is_empty() { "value-on" } else { "value-off" })
+        }
+        ("banner_message", _) if text.is_empty() => String::new(),
+        ("banner_message", _) => {
+            let BannerForm { message, r#type, from, to, .. } = BannerForm::parse(text);
+            [r#type, from, to, message].join(" ").trim().to_owned()
+        }
+        (_, Value::Number(number)) => number.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 /// What the form says, as changes of the configuration; what cannot be changed here is left out.
 fn changes(view: &View, form: &Form, page: &SettingsPage) -> Result<Map<String, Value>, Problem> {
     let mut changes = Map::new();
@@ -153,6 +218,9 @@ fn changes(view: &View, form: &Form, page: &SettingsPage) -> Result<Map<String, 
     let limit = typed_limit(form.text("limit"), form.ticked("unlimited"));
     let limit = limit.ok_or_else(|| Problem::new("limit", view.t("quota-bad")))?;
     changes.insert("storage_per_project".to_owned(), limit.into());
+    if let Some(prefix) = form.all(PREFIX).first() {
+        changes.insert(PREFIX.to_owned(), prefix.trim().into());
+    }
     let pulls = if form.ticked("audit_pulls") { "" } else { PULLS };
     changes.insert("disabled_audit_log_event_types".to_owned(), pulls.into());
     let banner = banner(form);
@@ -185,9 +253,17 @@ pub(crate) async fn change(view: &mut View) -> Result<HttpResponse, Failure> {
             if json!(page.banner) == json!(banner(&form)) {
                 changes.remove("banner_message");
             }
+            page.clash = Clash::of(&form, differences(view, &page.held, &changes));
+            if page.clash.is() {
+                page.keep(&form);
+                return view.page_with(StatusCode::CONFLICT, &page);
+            }
             let update = view.state.tenancy.configuration_update(&view.caller, &changes).await;
             update.map_err(|err| {
                 let text = err.to_string();
+                if text.contains("prefix") {
+                    return Ok(Problem::new(PREFIX, view.t("setting-prefix-bad")));
+                }
                 let key =
                     NUMBERS.iter().find(|(key, ..)| text.starts_with(key)).map_or("limit", |(key, ..)| key);
                 Problem::of(key, err.into())
@@ -199,11 +275,7 @@ pub(crate) async fn change(view: &mut View) -> Result<HttpResponse, Failure> {
         Ok(()) => Ok(view.done("/admin/settings/general", Told::new("told-settings-saved", ""))),
         Err(problem) => {
             page.problem = problem?;
-            page.banner = banner(&form);
-            page.typed =
-                NUMBERS.iter().map(|(key, ..)| ((*key).to_owned(), form.text(key).to_owned())).collect();
-            page.limit = form.text("limit").to_owned();
-            page.unlimited = form.ticked("unlimited");
+            page.keep(&form);
             view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
     }

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tenancy::{ReadNamingPolicy, ReadNamingReport, UpdateNamingPolicy};
 
 use super::base;
+use crate::clash::{Change, Clash};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::pages::projects::project_shell;
@@ -36,6 +37,7 @@ struct EditPage {
     s: Shell,
     base: String,
     rules: Vec<NamingRule>,
+    clash: Clash,
     p: Problem,
 }
 
@@ -79,22 +81,40 @@ pub(crate) async fn edit(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<UpdateNamingPolicy>().await?;
     let read = view.permit::<ReadNamingPolicy>().await?;
     let mut rules = view.state.catalog.naming.of_project(&read).await?;
+    let clash = Clash::none(&changes(view, &rules, &rules));
     rules.extend((0..BLANK).map(|_| blank()));
     let s = project_shell(view, &permit, "project-tab-policies", view.t("naming-edit-title"));
-    view.page(&EditPage { s, base: base(&permit), rules, p: Problem::default() })
+    view.page(&EditPage { s, base: base(&permit), rules, clash, p: Problem::default() })
+}
+
+/// The rules as they are, against what was typed over them.
+fn changes(view: &View, stored: &[NamingRule], typed: &[NamingRule]) -> Vec<Change> {
+    let sentence = |rule: &NamingRule| {
+        let text = view.language.text(sentence_key(rule), &[("name", rule.pattern.as_str().into())]);
+        format!("{text} {}", rule.message).trim_end().to_owned()
+    };
+    let words = |rules: &[NamingRule]| rules.iter().map(sentence).collect::<Vec<_>>().join("\n");
+    vec![Change::new(view.t("naming-title"), &words(stored), &words(typed))]
 }
 
 pub(crate) async fn save(view: &mut View) -> Result<HttpResponse, Failure> {
     let form = view.form().await?;
     let permit = view.permit::<UpdateNamingPolicy>().await?;
     let mut rules = rules_of(&form);
-    let problem = match view.state.catalog.naming.set_for_project(&permit, &rules).await {
-        Ok(()) => return Ok(view.done(&base(&permit), Told::new("told-naming-saved", ""))),
-        Err(err) => Problem::of("pattern-1", err.into())?,
-    };
+    let read = view.permit::<ReadNamingPolicy>().await?;
+    let stored = view.state.catalog.naming.of_project(&read).await?;
+    let clash = Clash::of(&form, changes(view, &stored, &rules));
+    let mut p = Problem::default();
+    if !clash.is() {
+        match view.state.catalog.naming.set_for_project(&permit, &rules).await {
+            Ok(()) => return Ok(view.done(&base(&permit), Told::new("told-naming-saved", ""))),
+            Err(err) => p = Problem::of("pattern-1", err.into())?,
+        }
+    }
+    let status = if clash.is() { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
     rules.extend((0..BLANK).map(|_| blank()));
     let s = project_shell(view, &permit, "project-tab-policies", view.t("naming-edit-title"));
-    view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &EditPage { s, base: base(&permit), rules, p: problem })
+    view.page_with(status, &EditPage { s, base: base(&permit), rules, clash, p })
 }
 
 #[derive(Template)]

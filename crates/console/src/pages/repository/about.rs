@@ -3,10 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
+use oci::RepositoryName;
 use tenancy::roles::{Action, Resource};
-use tenancy::{ListRepositories, UpdateRepository};
+use tenancy::{ListRepositories, Permit, UpdateRepository};
 
 use super::{address, listed, repository_shell, title};
+use crate::clash::{Change, Clash};
 use crate::failure::Failure;
 use crate::markdown;
 use crate::shell::{Shell, Told};
@@ -51,25 +53,40 @@ struct EditPage {
     s: Shell,
     base: String,
     description: String,
+    clash: Clash,
     problem: Option<String>,
+}
+
+impl EditPage {
+    fn new<A>(
+        view: &View,
+        permit: &Permit<A>,
+        name: &RepositoryName,
+        description: String,
+        clash: Clash,
+        problem: Option<String>,
+    ) -> Self {
+        let s = repository_shell(
+            view,
+            permit,
+            name,
+            "repository-tab-about",
+            title(view, "repository-edit-title", name),
+        );
+        Self { s, base: address(name.as_str()), description, clash, problem }
+    }
+}
+
+fn changes(view: &View, stored: &str, typed: &str) -> Vec<Change> {
+    vec![Change::new(view.t("repository-description"), stored, typed)]
 }
 
 pub(crate) async fn edit(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<UpdateRepository>().await?;
     let name = view.repository(&permit)?;
     let description = listed(view, &name).await?.description;
-    view.page(&EditPage {
-        s: repository_shell(
-            view,
-            &permit,
-            &name,
-            "repository-tab-about",
-            title(view, "repository-edit-title", &name),
-        ),
-        base: address(name.as_str()),
-        description,
-        problem: None,
-    })
+    let clash = Clash::none(&changes(view, &description, &description));
+    view.page(&EditPage::new(view, &permit, &name, description, clash, None))
 }
 
 pub(crate) async fn save(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -78,20 +95,19 @@ pub(crate) async fn save(view: &mut View) -> Result<HttpResponse, Failure> {
     let name = view.repository(&permit)?;
     // Browsers send line ends of the network.
     let description = form.raw("description").replace("\r\n", "\n");
-    let base = address(name.as_str());
+    let stored = listed(view, &name).await?.description;
+    let clash = Clash::of(&form, changes(view, &stored, &description));
+    if clash.is() {
+        let page = EditPage::new(view, &permit, &name, description, clash, None);
+        return view.page_with(StatusCode::CONFLICT, &page);
+    }
     if description.len() > BYTES_MAX {
         let kib = (BYTES_MAX / 1024) as i64;
         let problem = view.language.text("repository-edit-long", &[("count", kib.into())]);
-        let s = repository_shell(
-            view,
-            &permit,
-            &name,
-            "repository-tab-about",
-            title(view, "repository-edit-title", &name),
-        );
-        let page = EditPage { s, base, description, problem: Some(problem) };
+        let page = EditPage::new(view, &permit, &name, description, clash, Some(problem));
         return view.page_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }
+    let base = address(name.as_str());
     view.state.catalog.repositories.describe(&permit, &name, &description).await?;
     Ok(view.done(&format!("{base}/-/about"), Told::new("told-repository-described", name.to_string())))
 }

@@ -19,7 +19,7 @@ use tenancy::{
 use super::artifacts::FLAGS;
 use super::commands::{Card, Choice, Target};
 use super::contents::{self, Contents};
-use super::{address, kind_name, platform, repository_shell, title};
+use super::{address, kind_name, labels, platform, repository_shell, title};
 use crate::failure::Failure;
 use crate::format::short_digest;
 use crate::markdown;
@@ -76,7 +76,7 @@ struct Origin {
 
 #[derive(Template)]
 #[template(path = "repository/artifact.html")]
-struct ArtifactPage {
+pub(super) struct ArtifactPage {
     s: Shell,
     base: String,
     heading: String,
@@ -104,6 +104,7 @@ struct ArtifactPage {
     may_tag: bool,
     may_untag: bool,
     may_delete: bool,
+    pub(super) labels: labels::Choice,
     /// What was typed for a new tag, and what is wrong with it.
     typed: String,
     problem: Option<String>,
@@ -133,16 +134,17 @@ pub(crate) async fn by_digest(view: &mut View) -> Result<HttpResponse, Failure> 
     view.page(&page)
 }
 
-fn digest(view: &View) -> Result<Digest, Failure> {
+/// The digest of the path.
+pub(super) fn digest(view: &View) -> Result<Digest, Failure> {
     view.segment("digest").parse().map_err(|_| Failure::hidden())
 }
 
 /// Where the page of an artifact is.
-fn place(base: &str, digest: &Digest) -> String {
+pub(super) fn place(base: &str, digest: &Digest) -> String {
     format!("{base}/-/artifacts/{digest}")
 }
 
-async fn page(
+pub(super) async fn page(
     view: &View,
     permit: &Permit<ReadArtifact>,
     reference: Reference,
@@ -161,6 +163,7 @@ async fn page(
     let related = related(view, &name, &artifact).await?;
     let contents = contents(view, &name, &artifact).await?;
     let indexes = catalog.artifacts.indexes_of(permit, &name, &artifact.digest).await?;
+    let labels = labels::Choice::of(view, permit, &artifact).await?;
     let digest = artifact.digest.to_string();
     let host = view.host();
     let target = Target {
@@ -225,6 +228,7 @@ async fn page(
         base,
         digest,
         artifact,
+        labels,
         typed,
         problem,
     })

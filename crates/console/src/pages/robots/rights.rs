@@ -2,6 +2,8 @@
 
 use tenancy::roles::{self, Action};
 
+use crate::view::View;
+
 /// Key of the name of what a right is about.
 pub(super) fn resource_key(resource: &str) -> &'static str {
     match resource {
@@ -45,6 +47,17 @@ pub(super) fn action_key(action: &str) -> &'static str {
 /// Rights of features that are not there cannot be given here; the API knows them for the sake of its clients.
 fn offered(resource: &str) -> bool {
     resource_key(resource) != "right-other"
+}
+
+/// Whether the matrix shows the right `resource:action`.
+pub(super) fn offered_right(right: &str) -> bool {
+    right.split_once(':').is_some_and(|(resource, _)| offered(resource))
+}
+
+/// A right in words.
+pub(super) fn right_name(view: &View, resource: &str, action: &str) -> String {
+    let (resource, action) = (view.t(resource_key(resource)), view.t(action_key(action)));
+    view.language.text("robot-right", &[("name", resource.into()), ("other", action.into())])
 }
 
 /// A line of the matrix of rights.
