@@ -9,3 +9,4 @@ await import("./accessibility.test.js");
 await import("./scripts.test.js");
 await import("./security.test.js");
 await import("./look.test.js");
+await import("./edits.test.js");

@@ -186,6 +186,8 @@ export async function state() {
     "/configurations",
     "/quotas?page_size=100",
     "/projects/team-a/members",
+    "/labels?scope=g&page_size=100",
+    "/labels?scope=p&project_id=2&page_size=100",
     "/projects/team-a/metadatas",
     "/projects/team-a/immutabletagrules",
     "/projects/team-a/repositories?page_size=100",

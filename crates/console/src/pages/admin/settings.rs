@@ -260,13 +260,12 @@ pub(crate) async fn change(view: &mut View) -> Result<HttpResponse, Failure> {
             }
             let update = view.state.tenancy.configuration_update(&view.caller, &changes).await;
             update.map_err(|err| {
-                let text = err.to_string();
-                if text.contains("prefix") {
+                let failure = Failure::from(err);
+                if failure.detail.contains("prefix") {
                     return Ok(Problem::new(PREFIX, view.t("setting-prefix-bad")));
                 }
-                let key =
-                    NUMBERS.iter().find(|(key, ..)| text.starts_with(key)).map_or("limit", |(key, ..)| key);
-                Problem::of(key, err.into())
+                let named = NUMBERS.iter().find(|(key, ..)| failure.detail.starts_with(key));
+                Problem::of(named.map_or("limit", |(key, ..)| key), failure)
             })
         }
         Err(problem) => Err(Ok(problem)),
