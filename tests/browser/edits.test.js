@@ -2,6 +2,7 @@
 // with the keyboard alone.
 
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { test } from "node:test";
 import { calm, open, signIn, world } from "./world.js";
 
@@ -104,5 +105,66 @@ test("the slash key, a name and Enter twice open the first hit", async () => {
     await page.waitForURL(path);
   }
   await calm(page);
+  await page.context().close();
+});
+
+// AU-13: texts that people store are texts wherever they are shown.
+test("nothing of the corpus becomes part of a page", async () => {
+  const corpus = JSON.parse(fs.readFileSync(new URL("corpus.json", import.meta.url), "utf8"));
+  assert.ok(corpus.length >= 60);
+  const page = await open("admin");
+  const shown = new Set();
+  const base = "/projects/open/repositories/hostile";
+  const paths = [
+    base,
+    `${base}/-/tags/1`,
+    `${base}/-/about`,
+    `${base}/-/about/edit`,
+    `${base}/-/history`,
+    "/projects/open/labels?size=100",
+    "/projects/open/members?size=100",
+    "/projects/open/robots",
+    "/projects/open/robots/hostile0",
+    "/projects/open/robots/hostile0/-/edit",
+    "/projects/open/activity?size=100",
+    "/admin/groups?size=100",
+    "/admin/audit?size=100",
+    "/projects/open",
+    ...corpus.slice(0, 40).filter((_, at) => at % 5 === 0).flatMap((text) => [
+      `/projects/open/labels/-/edit?name=${encodeURIComponent(text)}`,
+      `/projects/open/labels/-/delete?name=${encodeURIComponent(text)}`,
+      `/search?q=${encodeURIComponent(text)}`,
+      `/projects/open/members?q=${encodeURIComponent(text)}`,
+    ]),
+  ];
+  for (const path of paths) {
+    const answer = await page.goto(path);
+    assert.equal(answer.status(), 200, path);
+    const found = await page.evaluate(() => {
+      const foreign = [];
+      for (const element of document.querySelectorAll("*")) {
+        const name = element.localName;
+        const ours = element.closest("svg.swatch, svg.chart, figure svg");
+        if (["iframe", "object", "embed", "base", "math", "style", "video", "audio", "frame", "body body"].includes(name)) foreign.push(name);
+        if (element.namespaceURI === "http://www.w3.org/2000/svg" && !ours) foreign.push(name);
+        if (name === "script" && !new URL(element.src || "about:blank").pathname.startsWith("/assets/")) foreign.push("script");
+        if (name === "img" && !new URL(element.src).pathname.startsWith("/assets/")) foreign.push(element.outerHTML);
+        if (name === "meta" && element.httpEquiv.toLowerCase() === "refresh" && !element.closest("noscript")) foreign.push("meta");
+        for (const attribute of element.attributes) {
+          const value = attribute.value.replace(/[\s\u0000-\u001f]/g, "").toLowerCase();
+          if (/^on/.test(attribute.name) || attribute.name === "style" || attribute.name === "srcdoc") foreign.push(attribute.name);
+          const leads = ["href", "src", "action", "formaction", "xlink:href"].includes(attribute.name);
+          if (leads && /^(javascript|data|vbscript):/.test(value)) foreign.push(`${attribute.name}=${value}`);
+        }
+      }
+      const fields = [...document.querySelectorAll("input, textarea")].map((field) => field.value);
+      return { foreign, text: [document.body.textContent, ...fields].join("\n") };
+    });
+    assert.deepEqual(found.foreign, [], path);
+    await calm(page);
+    corpus.filter((text) => found.text.includes(text)).forEach((text) => shown.add(text));
+  }
+  const missing = corpus.filter((text) => !shown.has(text));
+  assert.deepEqual(missing, [], "every text is seen as it was typed somewhere");
   await page.context().close();
 });

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+from pathlib import Path
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode
@@ -28,6 +29,8 @@ HOSTILE = [
     "'-window.hacked=1-'<svg onload=window.hacked=1>",
     "[click](javascript:window.hacked=1) <a href=javascript:window.hacked=1>here</a>",
 ]
+# Everything that people try to have run in somebody else's browser.
+CORPUS = json.loads((Path(__file__).resolve().parent / "corpus.json").read_text())
 CHINESE = "后端服务的镜像，每次合并后自动构建。"
 
 TAGS = 10_000
@@ -113,7 +116,46 @@ class Seed:
         self.many_repositories()
         self.many_tags()
         self.settings_of_projects()
+        self.hostile()
         return self.world
+
+    def hostile(self):
+        repository = "open/hostile"
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "author": CORPUS[0],
+            "config": {
+                "Cmd": CORPUS[:10],
+                "Env": [f"TEXT{number}={text}" for number, text in enumerate(CORPUS)],
+                "Labels": {f"label {text}": text for text in CORPUS},
+            },
+            "history": [{"created_by": text, "empty_layer": True} for text in CORPUS],
+            "rootfs": {"type": "layers", "diff_ids": []},
+        }
+        config = self.blob(repository, json.dumps(config).encode(), CONFIG)
+        annotations = {f"note {text}": text for text in CORPUS} | {"org.opencontainers.image.source": CORPUS[30]}
+        document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [], "annotations": annotations}
+        self.manifest(repository, "1", document)
+        self.describe("open", "hostile", "\n\n".join(CORPUS))
+        project = self.api("GET", "/projects/open").json()["project_id"]
+        for text in CORPUS:
+            self.api("POST", "/labels", {"name": text, "description": text, "color": "red", "scope": "p", "project_id": project})
+            group = {"group_name": text, "group_type": 3}
+            # What has control characters is refused.
+            made = self.api("POST", "/usergroups", group, expect=(201, 400))
+            if made.status == 201:
+                self.api("POST", "/projects/open/members", {"role_id": GUEST, "member_group": group})
+        access = [{"resource": "repository", "action": "pull"}]
+        for number in range(0, len(CORPUS), 8):
+            robot = {
+                "name": f"hostile{number}",
+                "description": " ".join(CORPUS[number : number + 8])[:1024],
+                "duration": 30,
+                "level": "project",
+                "permissions": [{"kind": "project", "namespace": "open", "access": access}],
+            }
+            self.api("POST", "/robots", robot)
 
     def people_and_projects(self):
         for name in ("dana", "gus", "sam"):

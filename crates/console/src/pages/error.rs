@@ -1,5 +1,6 @@
 //! The page of everything that went wrong.
 
+use actix_web::http::StatusCode;
 use askama::Template;
 
 use crate::failure::Failure;
@@ -7,17 +8,29 @@ use crate::format::exact;
 use crate::shell::Shell;
 use crate::view::View;
 
+/// What a page says about the request that it could not answer.
+pub(crate) struct Request {
+    pub status: u16,
+    pub id: String,
+    /// A few words that somebody who helps can look up: status, request and time.
+    pub report: String,
+}
+
+impl Request {
+    pub fn of(view: &View, status: StatusCode) -> Self {
+        let (status, id) = (status.as_u16(), view.caller.origin.request_id.clone());
+        Self { status, report: format!("{status} {id} {}", exact(&view.now)), id }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "error.html")]
 pub(crate) struct ErrorPage {
     s: Shell,
-    status: u16,
     why: String,
     next: String,
     detail: String,
-    request_id: String,
-    /// A few words that somebody who helps can look up: status, request and time.
-    report: String,
+    request: Request,
     offer_sign_in: bool,
 }
 
@@ -41,7 +54,6 @@ impl ErrorPage {
         };
         let what = view.t(&format!("error-{kind}-what"));
         let detail = if failure.detail == "stale form" { "" } else { &failure.detail };
-        let request_id = view.caller.origin.request_id.clone();
         let next = match failure.retry_after_seconds {
             Some(seconds) => {
                 let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -51,12 +63,10 @@ impl ErrorPage {
         };
         Self {
             s: view.shell("", what),
-            status,
             why: view.t(&format!("error-{kind}-why")),
             next,
             detail: detail.to_owned(),
-            report: format!("{status} {request_id} {}", exact(&view.now)),
-            request_id,
+            request: Request::of(view, failure.status),
             offer_sign_in: view.signed_in.is_none() && ["missing", "signin"].contains(&kind),
         }
     }

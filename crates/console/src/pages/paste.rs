@@ -10,6 +10,7 @@ use tenancy::roles::{Action, Resource};
 use tenancy::{ListRepositories, ListTags, Permit, ProjectRef};
 
 use crate::failure::Failure;
+use crate::pages::error::Request;
 use crate::pages::repository::address;
 use crate::shell::{Shell, segment};
 use crate::view::View;
@@ -27,6 +28,7 @@ struct MissingPage {
     pasted: String,
     /// What there is instead, with where it is.
     near: Vec<(String, String)>,
+    request: Request,
 }
 
 /// The page of the image that the path names, when the viewer may see it; otherwise the page that says there is nothing,
@@ -161,7 +163,8 @@ async fn near_repositories(
 
 fn missing(view: &View, wanted: &str, near: Vec<(String, String)>) -> Result<HttpResponse, Failure> {
     let s = view.shell("", view.t("error-missing-what"));
-    let page = MissingPage { s, pasted: wanted.to_owned(), near };
+    let request = Request::of(view, StatusCode::NOT_FOUND);
+    let page = MissingPage { s, pasted: wanted.to_owned(), near, request };
     view.page_with(StatusCode::NOT_FOUND, &page)
 }
 

@@ -51,7 +51,11 @@ async fn everything_is_found_by_those_who_may_see_it() {
     );
     for nothing in [&digits[..5], &digits[1..8], "%25", "_", "v1_10", "%27%3B--", "%01v1", "1.10.0-rd"] {
         let page = world.get(&ana, &format!("/search?q={nothing}")).await;
-        assert!(page.status == 200 && !page.has("/-/tags/") && !page.has("/-/artifacts/"), "{nothing}: {}", page.body);
+        assert!(
+            page.status == 200 && !page.has("/-/tags/") && !page.has("/-/artifacts/"),
+            "{nothing}: {}",
+            page.body
+        );
     }
     // What is gone is not found.
     world.execute("update catalog.repositories set deleted_at = now() where path = 'secret/pay/api'").await;

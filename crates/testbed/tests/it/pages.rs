@@ -36,9 +36,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "document" => "cli".to_owned(),
             // What the world of roles.rs has none of, and nothing that a form could hit.
             "tag" | "user" | "robot" | "key" | "page" => "missing".to_owned(),
-            "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => {
-                "999999999".to_owned()
-            }
+            "rule" | "request" | "token" | "quota" | "session" | "job" | "id" => "999999999".to_owned(),
             unknown => panic!("pages.rs has no value for the placeholder {unknown} of {}", route.path),
         };
         path.push_str(&value);
@@ -304,4 +302,162 @@ async fn addresses_of_forms_do_nothing_when_read() {
         let path = format!("/projects/{}/repositories/app", target.name);
         admin.get(&path).await.expect(200);
     }
+}
+
+/// What a page says about how it may be shown and kept, as the administrator and as nobody, whatever its status.
+#[tokio::test]
+async fn au_12_every_page_says_how_it_may_be_shown() {
+    let (everybody, targets) = roles::world_in(Bed::shared().await).await;
+    let admin = Browser::signed_in(&everybody.bed, &everybody.bed.admin()).await;
+    for mut browser in [admin, Browser::new(&everybody.bed)] {
+        let mut paths: Vec<String> = pages()
+            .iter()
+            .filter(|route| route.method == "GET")
+            .map(|route| fill(route, &targets[0]))
+            .collect();
+        paths.push("/nowhere".to_owned());
+        for path in paths {
+            let answer = browser.get(&path).await;
+            let policy = answer.header("content-security-policy").to_owned();
+            for part in
+                ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
+            {
+                assert!(policy.contains(part), "{path}: {policy}");
+            }
+            assert!(!policy.contains("unsafe") && !policy.contains('*'), "{path}: {policy}");
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+                ("referrer-policy", "same-origin"),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(answer.header(name), value, "{name} of {path}");
+            }
+        }
+    }
+}
+
+/// What a request says comes back as text, wherever it comes back.
+#[tokio::test]
+async fn au_14_what_a_request_says_comes_back_as_text() {
+    let bed = Bed::shared().await;
+    let admin = Browser::signed_in(&bed, &bed.admin()).await;
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for mut browser in [admin, Browser::new(&bed)] {
+        for hostile in [
+            "\"><svg onload=hacked()>",
+            "'><svg onload=hacked()>",
+            "<svg onload=hacked()>",
+            "</title><svg onload=hacked()>",
+            "</textarea><svg onload=hacked()>",
+            "{{7*7}}<svg onload=hacked()>",
+            "\u{fe64}svg onload=hacked()><svg onload=hacked()>",
+        ] {
+            let q = escaped(hostile);
+            for path in [
+                format!("/{q}"),
+                format!("/library/{q}:1"),
+                format!("/projects/{q}"),
+                format!("/projects/library/repositories/{q}"),
+                format!("/projects/library/labels/-/edit?name={q}"),
+                format!("/search?q={q}"),
+                format!("/projects?q={q}&sort={q}&visibility={q}&size={q}"),
+                format!("/login?return={q}"),
+                format!("/login?return=/{q}"),
+                format!("/about?lang={q}"),
+                format!("/projects/new?name={q}"),
+                format!("/admin/users?q={q}"),
+                format!("/admin/labels?q={q}"),
+                format!("/admin/audit?actor={q}&from={q}&to={q}"),
+                format!("/admin/jobs?state={q}&before={q}"),
+                format!("/docs/api/{q}"),
+            ] {
+                let text = browser.get(&path).await.text();
+                assert!(!text.contains("<svg onload"), "{path}: {text}");
+                assert!(!text.contains("49<svg") && !text.contains("49&"), "{path}: {text}");
+            }
+        }
+        for link in
+            ["javascript:hacked()", "data:text/html,hacked", "vbscript:hacked()", "\tjavascript:hacked()"]
+        {
+            for path in [format!("/login?return={}", escaped(link)), format!("/search?q={}", escaped(link))] {
+                let text = browser.get(&path).await.text();
+                for attribute in ["href", "action", "src"] {
+                    assert!(!text.contains(&format!("{attribute}=\"{link}")), "{path}: {text}");
+                }
+            }
+        }
+    }
+}
+
+/// After signing in and after choosing colours a browser stays here.
+#[tokio::test]
+async fn au_16_nobody_is_sent_elsewhere() {
+    let bed = Bed::shared().await;
+    let user = bed.user("returns").await;
+    let mut signed_in = Browser::signed_in(&bed, &user).await;
+    for elsewhere in [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "///evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "https:evil.example",
+        "https://evil.example/",
+        "javascript:hacked()",
+        "evil.example",
+        "@evil.example",
+        "/\r\nSet-Cookie: hacked=1",
+        "http://127.0.0.1:1/",
+        "/login?return=//evil.example",
+    ] {
+        let fields = [("theme", "dark"), ("return", elsewhere)];
+        let answer = signed_in.post("/about", "/-/appearance", &fields).await.expect(303);
+        assert_eq!(answer.header("location"), "/", "{elsewhere:?}");
+        assert!(!answer.headers.contains_key("hacked"), "{elsewhere:?}");
+        let fields =
+            [("name", user.name.as_str()), ("password", user.password.as_str()), ("return", elsewhere)];
+        let answer = Browser::new(&bed).post("/login", "/login", &fields).await.expect(303);
+        assert_eq!(answer.header("location"), "/", "{elsewhere:?}");
+    }
+    // What looks odd and is here stays what it is.
+    for here in ["/%5Cevil.example", "/%2F%2Fevil.example", "/@evil.example", "/projects?q=https://a"] {
+        let answer = signed_in.post("/about", "/-/appearance", &[("theme", "dark"), ("return", here)]).await;
+        assert_eq!(answer.expect(303).header("location"), here);
+    }
+}
+
+/// The form tells nobody whether a name is known, and takes as many guesses as every other door.
+#[tokio::test]
+async fn au_02_au_03_the_sign_in_page_tells_nothing_and_is_throttled() {
+    let bed = Bed::own(Options::default()).await;
+    let user = bed.user("form").await;
+    let wrong = |name: &str| {
+        [("name".to_owned(), name.to_owned()), ("password".to_owned(), "Wrong-horse-1".to_owned())]
+    };
+    let mut pages = BTreeSet::new();
+    for name in [user.name.clone(), bed.unique("nobody"), "robot+library+ci".to_owned()] {
+        let mut browser = Browser::new(&bed);
+        let fields = wrong(&name);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let answer = browser.post("/login", "/login", &fields).await.expect(401);
+        let text = bare(&answer, "/login");
+        assert!(!text.contains("Wrong-horse-1"));
+        pages.insert(text.replace(&name, "NAME").replace(&name.replace('+', "&#43;"), "NAME"));
+    }
+    assert_eq!(pages.len(), 1, "{pages:#?}");
+
+    // However it is written; the right password comes too late.
+    let mut last = 0;
+    for round in 0..6 {
+        let name = if round % 2 == 0 { user.name.to_uppercase() } else { user.name.clone() };
+        let fields = [("name", name.as_str()), ("password", "Wrong-horse-1")];
+        last = Browser::new(&bed).post("/login", "/login", &fields).await.status;
+    }
+    assert_eq!(last, 429);
+    let fields = [("name", user.name.as_str()), ("password", user.password.as_str())];
+    let answer = Browser::new(&bed).post("/login", "/login", &fields).await;
+    assert_eq!(answer.status, 429, "{answer}");
+    assert!(answer.text().contains("role=\"alert\""), "{answer}");
 }
