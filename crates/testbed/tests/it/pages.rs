@@ -115,7 +115,7 @@ async fn visitors(everybody: &Everybody) -> Vec<Visitor> {
     visitors
 }
 
-/// A page without what differs from one request to the next: its id, the token of forms, and the address.
+/// A page without what differs from one request to the next: its id and time, the token of forms, and the address.
 fn bare(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").to_owned();
     let mut text = answer.text().replace(&id, "ID").replace(path, "PATH");
@@ -123,11 +123,19 @@ fn bare(answer: &Answer, path: &str) -> String {
     for escaped in [queried, path.replace('/', "&#x2F;"), path.replace('/', "&#47;")] {
         text = text.replace(&escaped, "PATH");
     }
-    let mut plain = String::new();
-    for (index, part) in text.split("name=\"csrf\" value=\"").enumerate() {
-        plain.push_str(if index == 0 { part } else { part.split_once('"').map_or(part, |(_, rest)| rest) });
-    }
-    plain
+    let without = |text: &str, begin: &str, end: &str| {
+        let mut plain = String::new();
+        for (index, part) in text.split(begin).enumerate() {
+            plain.push_str(if index == 0 {
+                part
+            } else {
+                part.split_once(end).map_or(part, |(_, rest)| rest)
+            });
+        }
+        plain
+    };
+    let text = without(&text, "name=\"csrf\" value=\"", "\"");
+    without(&without(&text, "<time ", "</time>"), "data-copy=\"", "\"")
 }
 
 #[tokio::test]

@@ -41,6 +41,10 @@ const MATRIX: &[(&str, [&str; 5])] = &[
     ("robot", ["create read update delete list", "read list", "read list", "read list", ""]),
     ("immutable-tag", ["create update delete list", "create update delete list", "", "", ""]),
     ("configuration", ["read update", "read", "read", "read", "read"]),
+    (
+        "label",
+        ["create read update delete list", "create read update delete list", "read list", "read list", ""],
+    ),
     ("artifact-label", ["create delete", "create delete", "create delete", "", ""]),
     ("artifact-addition", ["read", "read", "read", "read", "read"]),
 ];
@@ -57,6 +61,7 @@ const ROBOT: &[(&str, &str)] = &[
     ("accessory", "list"),
     ("robot", "create read delete list"),
     ("immutable-tag", "create update delete list"),
+    ("label", "create read update delete list"),
     ("artifact-label", "create delete"),
     ("artifact-addition", "read"),
 ];
@@ -80,6 +85,7 @@ const PUBLIC: &[(&str, &str)] = &[
     ("tag", "list"),
     ("artifact", "read list"),
     ("accessory", "list"),
+    ("label", "read list"),
     ("artifact-addition", "read"),
 ];
 
