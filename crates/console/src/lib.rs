@@ -9,6 +9,7 @@
 //! * Pages work without scripts. No page has a script or style of its own, so the content policy needs no exception.
 
 mod assets;
+mod chart;
 mod cookies;
 mod failure;
 mod form;

@@ -67,7 +67,7 @@ impl Tenancy {
         .await?)
     }
 
-    /// Robots that end within `days` and have not ended, of projects where the caller may read robots by a role; of the
+    /// Robots that end within `days` and have not ended, of projects where the caller may change robots by a role; of the
     /// installation and all projects for system administrators. At most eight, the next to end first.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Tenancy {
                order by r.expires_at, r.id limit $6"#,
             user.sysadmin,
             user.id.0,
-            &roles_with(Resource::Robot, Action::Read),
+            &roles_with(Resource::Robot, Action::Update),
             days,
             open_projects(caller.principal.limits()) as Option<&[i64]>,
             TOLD_MAX

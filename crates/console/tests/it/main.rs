@@ -11,4 +11,5 @@ mod policies;
 mod projects;
 mod repositories;
 mod robots;
+mod usage;
 mod world;
