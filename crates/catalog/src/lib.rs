@@ -17,6 +17,7 @@ mod allowance;
 mod artifacts;
 mod blobs;
 mod copy;
+mod days;
 mod error;
 mod expiry;
 mod facts;
@@ -47,6 +48,7 @@ pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
 pub use copy::Copies;
+pub use days::{DAYS_KEPT, Day, Days, RollUpDays, RolledUp};
 pub use error::Error;
 pub use expiry::{Expire, Removed};
 pub use history::{TagChange, TagEntry, TagHistory};
@@ -107,6 +109,7 @@ pub struct Catalog {
     pub labels: Labels,
     pub additions: Additions,
     pub copies: Copies,
+    pub days: Days,
     pub history: TagHistory,
     pub naming: Naming,
     pub pulls: PullCounter,
@@ -143,6 +146,7 @@ impl Catalog {
             labels: Labels::new(database.clone()),
             additions: Additions::new(database.clone(), store),
             copies: Copies::new(database.clone(), tenancy.clone(), naming.clone()),
+            days: Days::new(database.clone()),
             history: TagHistory::new(database.clone(), tenancy.clone(), naming.clone()),
             naming,
             artifacts: Artifacts::new(database, tenancy),

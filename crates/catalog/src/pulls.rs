@@ -101,12 +101,18 @@ impl PullCounter {
         let mut tx = self.database.begin().await?;
         // Rows are updated in key order, so two processes that flush at once cannot deadlock.
         sqlx::query!(
-            "update catalog.repositories r set pull_count = r.pull_count + n.count
-             from (select r.id, sum(p.count)::bigint as count
-                   from unnest($1::bigint[], $2::text[], $3::bigint[]) as p(project, path, count)
-                   join catalog.repositories r on r.project_id = p.project and r.path = p.path and r.deleted_at is null
-                   group by r.id order by r.id) n
-             where r.id = n.id",
+            "with counted as (
+                 update catalog.repositories r set pull_count = r.pull_count + n.count
+                 from (select r.id, sum(p.count)::bigint as count
+                       from unnest($1::bigint[], $2::text[], $3::bigint[]) as p(project, path, count)
+                       join catalog.repositories r
+                         on r.project_id = p.project and r.path = p.path and r.deleted_at is null
+                       group by r.id order by r.id) n
+                 where r.id = n.id returning r.id, r.project_id, n.count
+             )
+             insert into catalog.repository_days as d (repository_id, project_id, day, pulls)
+             select id, project_id, catalog.utc_day(now()), count from counted
+             on conflict (repository_id, day) do update set pulls = d.pulls + excluded.pulls",
             projects,
             paths,
             counts

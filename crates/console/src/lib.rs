@@ -10,6 +10,7 @@
 
 mod assets;
 mod clash;
+mod chart;
 mod cookies;
 mod failure;
 mod form;

@@ -138,6 +138,7 @@ routes! {
     "console_project_new" "GET" "/projects/new" SignedIn pages::projects::new;
     "console_project_new_do" "POST" "/projects/new" SignedIn pages::projects::create;
     "console_project" "GET" "/projects/{project}" Anyone pages::overview::show;
+    "console_favourite_do" "POST" "/projects/{project}/-/favourite" SignedIn pages::overview::mark;
     "console_policies" "GET" "/projects/{project}/policies" Anyone pages::policies::show;
     "console_immutable_new" "GET" "/projects/{project}/policies/immutability/new" Anyone pages::policies::new;
     "console_immutable_new_do" "POST" "/projects/{project}/policies/immutability/new" Anyone pages::policies::create;

@@ -37,6 +37,7 @@ mod robots;
 mod routes;
 mod tags;
 mod tokens;
+mod usage;
 mod users;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
     artifacts, audit, configurations, groups, icons, immutable, labels, members, meta, naming, overview,
-    projects, quotas, repositories, requests, robots, tags, tokens, users,
+    projects, quotas, repositories, requests, robots, tags, tokens, usage, users,
 };
 
 /// The schema of a type that handlers read or write.
@@ -200,6 +200,8 @@ const ARTIFACT_FLAGS: &[Parameter] = PROJECT_ARTIFACT_FLAGS.split_at(1).1;
 const NAMING_PAGE: &[Parameter] =
     &[text("after", "where to go on, as Link says"), integer("page_size", "rows of a page, at most")];
 
+const USAGE_DAYS: &[Parameter] = &[integer("days", "days to tell of, today included; 30, from 1 to 400")];
+
 /// Every operation, in the order of the table of routes where that is a good one.
 #[rustfmt::skip]
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -210,6 +212,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     op("installation", "getSystemInfo", "The installation; more for those who are signed in", one::<meta::SystemInfoOutput>()),
     op("installation", "getVolumes", "Room in the places where content is kept", one::<meta::VolumesOutput>()),
     op("installation", "getStatistic", "How much there is of everything", one::<overview::StatisticsOutput>()),
+    op("installation", "getUsage", "Storage, pulls and pushes by day", one::<usage::UsageOutput>()).query(USAGE_DAYS),
     op("installation", "search", "Search projects and repositories by name", one::<overview::SearchOutput>())
         .query(&[text("q", "part of a name").required()]),
     op("installation", "getPermissions", "What robots can be given", one::<overview::CatalogueOutput>()),
@@ -270,6 +273,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         .also(202, of::<projects::JobOutput>()).refuses(&[412]),
     op("projects", "getProjectDeletable", "Whether it is empty", one::<projects::DeletableOutput>()),
     op("projects", "getProjectSummary", "Counts and quota", one::<projects::SummaryOutput>()),
+    op("projects", "getProjectUsage", "Storage, pulls and pushes by day", one::<usage::UsageOutput>()).query(USAGE_DAYS),
     op("projects", "listProjectMetadatas", "Read all metadata", Success::Texts),
     op("projects", "addProjectMetadatas", "Add one key", DONE).takes_texts().refuses(&[409, 412]),
     op("projects", "getProjectMetadata", "Read one key", Success::Texts),

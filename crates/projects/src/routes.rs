@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::{
     State, additions, artifacts, audit, configurations, groups, icons, immutable, labels, members, meta,
     metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots, tags, tokens,
-    users,
+    usage, users,
 };
 
 /// One operation of the API.
@@ -54,6 +54,7 @@ routes! {
     "getConfigurations" "GET" "/api/v2.0/configurations" Checked configurations::get;
     "updateConfigurations" "PUT" "/api/v2.0/configurations" Checked configurations::update;
     "getStatistic" "GET" "/api/v2.0/statistics" Checked overview::statistics;
+    "getUsage" "GET" "/api/v2.0/usage" Checked usage::of_installation;
     "search" "GET" "/api/v2.0/search" Checked overview::search;
     "getPermissions" "GET" "/api/v2.0/permissions" Checked overview::permissions;
     "getCurrentUserInfo" "GET" "/api/v2.0/users/current" Checked users::current;
@@ -84,6 +85,7 @@ routes! {
     "deleteProject" "DELETE" "/api/v2.0/projects/{project_name_or_id}" Checked projects::delete;
     "getProjectDeletable" "GET" "/api/v2.0/projects/{project_name_or_id}/_deletable" Checked projects::deletable;
     "getProjectSummary" "GET" "/api/v2.0/projects/{project_name_or_id}/summary" Checked projects::summary;
+    "getProjectUsage" "GET" "/api/v2.0/projects/{project_name_or_id}/usage" Checked usage::of_project;
     "listProjectMembers" "GET" "/api/v2.0/projects/{project_name_or_id}/members" Checked members::list;
     "createProjectMember" "POST" "/api/v2.0/projects/{project_name_or_id}/members" Checked members::create;
     "getProjectMember" "GET" "/api/v2.0/projects/{project_name_or_id}/members/{mid}" Checked members::get;

@@ -11,8 +11,10 @@
 //! * Every change appends its audit entry in its own transaction.
 
 mod access_tokens;
+mod attention;
 mod configuration;
 mod error;
+mod favourites;
 mod grant;
 mod groups;
 mod members;
@@ -37,6 +39,7 @@ use identity::Identity;
 use serde::{Deserialize, Serialize};
 
 pub use access_tokens::{ShownToken, TokenInput, TokensPermit};
+pub use attention::{EndingRobot, NearlyFull};
 /// Acts as the trail lists them, for services.
 pub use audit::{Act, Selection as ActSelection, Verified};
 pub use configuration::Configured;

@@ -211,6 +211,16 @@ impl Tenancy {
     /// A page of the projects the caller may see: its own and the public ones; all for system
     /// administrators. Filters narrow this down and never widen it.
     pub async fn project_list(&self, caller: &Caller, query: &Query) -> Result<Page<Project>, Error> {
+        self.projects_seen(caller, None, query).await
+    }
+
+    /// [`Tenancy::project_list`], of those alone that a person has marked if one is given.
+    pub(crate) async fn projects_seen(
+        &self,
+        caller: &Caller,
+        marked_by: Option<i64>,
+        query: &Query,
+    ) -> Result<Page<Project>, Error> {
         let select = match &caller.principal {
             Principal::User(user) if user.sysadmin => projects(),
             Principal::Robot(robot) => projects().and_with(
@@ -229,6 +239,14 @@ impl Tenancy {
         };
         let select = match open_projects(caller.principal.limits()) {
             Some(ids) => select.and_any("p.id", ids.to_vec()),
+            None => select,
+        };
+        let select = match marked_by {
+            Some(user) => select.and_with(
+                "exists (select 1 from tenancy.favourites f where f.project_id = p.id and f.user_id = ",
+                user,
+                ")",
+            ),
             None => select,
         };
         let mut page: Page<Project> = list::page(self.database.pool(), select, &COLUMNS, query).await?;
@@ -377,6 +395,7 @@ impl Tenancy {
             .await?;
         sqlx::query!("delete from tenancy.members where project_id = $1", id).execute(&mut *tx).await?;
         sqlx::query!("delete from tenancy.quotas where project_id = $1", id).execute(&mut *tx).await?;
+        sqlx::query!("delete from tenancy.favourites where project_id = $1", id).execute(&mut *tx).await?;
         sqlx::query!("delete from tenancy.robot_grants where project_id = $1", id).execute(&mut *tx).await?;
         self.identity.robots_delete_of(&mut tx, id).await?;
         epochs::raise(&mut tx, Subject::Project(id)).await?;

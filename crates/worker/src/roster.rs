@@ -3,7 +3,7 @@
 //! The history of finished jobs is purged by every runner itself. Counters and buffered trail entries are not
 //! jobs: they live in the memory of a process and are written by its own tasks.
 
-use catalog::{Catalog, Expire, Recount, RemoveProject};
+use catalog::{Catalog, Expire, Recount, RemoveProject, RollUpDays};
 use identity::keys::Rotate;
 use identity::{Identity, Purge};
 use queue::{CronInvalid, JobError, Runner};
@@ -74,5 +74,13 @@ pub(crate) fn register(
         async move { recounts.recount(job, context).await }
     });
     runner.schedule("recount_quotas", "0 41 2 * * *", Recount {})?;
+
+    // What charts show. Soon after the hour: the first run of a day says what was used at the end of the one before.
+    let days = catalog.days.clone();
+    runner.handle(move |job: RollUpDays, context| {
+        let days = days.clone();
+        async move { days.run(job, context).await }
+    });
+    runner.schedule("roll_up_days", "0 2 * * * *", RollUpDays {})?;
     Ok(())
 }

@@ -2,16 +2,17 @@
 
 use actix_web::HttpResponse;
 use askama::Template;
-use catalog::{Repository, TagEntry};
+use catalog::{Day, Repository, TagEntry};
 use tenancy::list::Query;
 use tenancy::roles::{Action, Resource};
-use tenancy::{ListRepositories, ListTags, Project, Quota, ReadProject, Role, Summary};
+use tenancy::{ListRepositories, ListTags, Permit, Project, Quota, ReadProject, Role, Summary};
 
+use crate::chart::{self, Chart};
 use crate::failure::Failure;
 use crate::pages::members::role_key;
 use crate::pages::policies::Policies;
 use crate::pages::projects::project_shell;
-use crate::shell::Shell;
+use crate::shell::{Shell, segment};
 use crate::view::View;
 
 /// Rows of the short lists.
@@ -98,12 +99,17 @@ struct OverviewPage {
     s: Shell,
     base: String,
     project: Project,
+    /// Whether the viewer has marked it; nothing for visitors.
+    favourite: Option<bool>,
     summary: Summary,
     fill: Option<Fill>,
     /// Members by key of their role.
     members: Vec<(&'static str, i64)>,
     /// With their names inside the project.
     repositories: Vec<(String, Repository)>,
+    largest: Vec<(String, Repository)>,
+    /// None until something was pushed.
+    charts: Vec<Chart>,
     tags: Vec<(String, TagEntry)>,
     policies: Policies,
     may_push: bool,
@@ -116,20 +122,42 @@ fn inside(path: &str) -> String {
     path.split_once('/').map_or(path, |(_, name)| name).to_owned()
 }
 
+/// The repositories with the most of something, with their names inside the project.
+async fn most(
+    view: &View,
+    list: &Permit<ListRepositories>,
+    sort: &str,
+) -> Result<Vec<(String, Repository)>, Failure> {
+    let query = Query { sort: vec![(sort.to_owned(), true)], page_size: SHORT, ..Query::default() };
+    let page = view.state.catalog.repositories.list(list, &query).await?;
+    Ok(page.rows.into_iter().map(|row| (inside(&row.path), row)).collect())
+}
+
+/// What happened lately; nothing in a project that nothing happened in.
+fn charts(s: &Shell, days: &[Day]) -> Vec<Chart> {
+    if days.iter().all(|day| day.used.unwrap_or_default() == 0 && day.pulls == 0 && day.pushes == 0) {
+        return Vec::new();
+    }
+    Chart::storage(s, days).into_iter().chain([Chart::pulls(s, days), Chart::pushes(s, days)]).collect()
+}
+
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<ReadProject>().await?;
     let state = &view.state;
     let project = state.tenancy.project_get(&permit).await?;
     let summary = state.tenancy.project_summary(&permit).await?;
+    let favourite = match view.signed_in {
+        Some(_) => Some(state.tenancy.is_favourite(&permit).await?),
+        None => None,
+    };
     let may = |resource, action| permit.rights().allow(resource, action);
-    let mut repositories = Vec::new();
+    let (mut repositories, mut largest) = (Vec::new(), Vec::new());
     if may(Resource::Repository, Action::List) {
         let list = view.permit::<ListRepositories>().await?;
-        let sort = vec![("pull_count".to_owned(), true)];
-        let query = Query { sort, page_size: SHORT, ..Query::default() };
-        let page = state.catalog.repositories.list(&list, &query).await?;
-        repositories = page.rows.into_iter().map(|row| (inside(&row.path), row)).collect();
+        repositories = most(view, &list, "pull_count").await?;
+        largest = most(view, &list, "size").await?;
     }
+    let days = state.catalog.days.of_project(&permit, chart::DAYS).await?;
     let mut tags = Vec::new();
     if may(Resource::Tag, Action::List) {
         let list = view.permit::<ListTags>().await?;
@@ -149,6 +177,7 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let asked = view.query("client").unwrap_or_default();
     let client = CLIENTS.iter().map(|(id, _)| *id).find(|id| *id == asked).unwrap_or(CLIENTS[0].0);
     let s = project_shell(view, &permit, "project-tab-overview", project.name.clone());
+    let charts = charts(&s, &days);
     let commands = commands(client, &s.host, &project.name, s.user.as_deref().unwrap_or_default());
     view.page(&OverviewPage {
         base: format!("/projects/{}", s.segment(&project.name)),
@@ -160,6 +189,8 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
             .map(|(role, count)| (role_key(role), count))
             .collect(),
         repositories,
+        largest,
+        charts,
         tags,
         policies,
         may_push: may(Resource::Repository, Action::Push),
@@ -167,8 +198,18 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         clients: CLIENTS,
         commands,
         project,
+        favourite,
         summary,
     })
+}
+
+/// Marks the project for the viewer, or takes the mark away.
+pub(crate) async fn mark(view: &mut View) -> Result<HttpResponse, Failure> {
+    let form = view.form().await?;
+    let permit = view.permit::<ReadProject>().await?;
+    let marked = form.text("marked") == "yes";
+    view.state.tenancy.favourite_set(&permit, marked).await?;
+    Ok(view.go(&format!("/projects/{}", segment(permit.name.as_str()))))
 }
 
 #[cfg(test)]

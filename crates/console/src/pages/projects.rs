@@ -22,6 +22,8 @@ struct ListPage {
     l: List,
     projects: Vec<Project>,
     creation: Creation,
+    /// Only those that the viewer has marked.
+    favourites: bool,
 }
 
 /// How the viewer comes to a new project.
@@ -55,14 +57,18 @@ impl Creation {
 }
 
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
-    let mut l = List::of(view, &["name", "-creation_time"], &["visibility"]);
+    let mut l = List::of(view, &["name", "-creation_time"], &["visibility", "favourites"]);
     let mut query = l.query("name");
     match l.filter("visibility") {
         "public" => query.terms.push(("public".to_owned(), Value::Exact("true".to_owned()))),
         "private" => query.terms.push(("public".to_owned(), Value::Exact("false".to_owned()))),
         _ => {}
     }
-    let page = view.state.tenancy.project_list(&view.caller, &query).await?;
+    let favourites = view.signed_in.is_some() && l.filter("favourites") == "yes";
+    let page = match favourites {
+        true => view.state.tenancy.favourite_list(&view.caller, &query).await?,
+        false => view.state.tenancy.project_list(&view.caller, &query).await?,
+    };
     l.total = page.total;
     let creation = Creation::of(view).await?;
     view.page(&ListPage {
@@ -70,6 +76,7 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         l,
         projects: page.rows,
         creation,
+        favourites,
     })
 }
 

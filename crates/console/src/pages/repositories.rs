@@ -6,6 +6,7 @@ use catalog::Repository;
 use tenancy::ListRepositories;
 use tenancy::roles::{Action, Resource};
 
+use crate::chart::{self, Spark};
 use crate::failure::Failure;
 use crate::list::List;
 use crate::pages::projects::project_shell;
@@ -20,8 +21,8 @@ struct ListPage {
     project: String,
     user: String,
     may_push: bool,
-    /// With the groups before its name, which end with a slash, and the name itself.
-    repositories: Vec<(String, String, Repository)>,
+    /// With the groups before its name, which end with a slash, the name itself, and its pulls of late.
+    repositories: Vec<(String, String, Repository, Spark)>,
 }
 
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
@@ -37,12 +38,14 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         let (groups, name) = name.rsplit_once('/').map_or(("", name), |(groups, name)| (groups, name));
         (if groups.is_empty() { String::new() } else { format!("{groups}/") }, name.to_owned())
     };
+    let pulls = view.state.catalog.days.pulls_of(&page.rows, chart::DAYS).await?;
     let repositories = page
         .rows
         .into_iter()
         .map(|row| {
             let (groups, name) = inside(&row.path);
-            (groups, name, row)
+            let spark = Spark::new(pulls.get(&row.id).map(Vec::as_slice).unwrap_or_default());
+            (groups, name, row, spark)
         })
         .collect();
     let user = s.user.clone().unwrap_or_default();

@@ -14,4 +14,5 @@ mod projects;
 mod repositories;
 mod robots;
 mod search;
+mod usage;
 mod world;

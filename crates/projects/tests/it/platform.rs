@@ -498,3 +498,30 @@ async fn quotas_can_be_switched_off() {
     assert!(push(&[4; 1]).await.is_err());
     assert_eq!(used().await, 3800);
 }
+
+#[actix_web::test]
+async fn usage_by_day_is_told_to_who_reads_the_project() {
+    let world = World::new().await;
+    let project = world.project("ana", "alpha", true).await;
+    world.project("ana", "hidden", false).await;
+    world.image(project, "alpha/app", "1", b"layer").await;
+    let usage = "/api/v2.0/projects/alpha/usage";
+    let days = world.get("ana", usage).await.json()["days"].clone();
+    assert_eq!(days.as_array().unwrap().len(), 30);
+    let today = &days[29];
+    assert!(today["storage"].as_i64().unwrap() > 5, "{today}");
+    assert_eq!((&today["pulls"], &today["pushes"]), (&json!(0), &json!(1)));
+    assert_eq!(days[0]["storage"], Value::Null);
+    // Everybody may see a public project, and not how full it is.
+    let seen = world.get("", &format!("{usage}?days=1")).await.json();
+    assert_eq!((&seen["days"][0]["storage"], &seen["days"][0]["pushes"]), (&Value::Null, &json!(1)));
+    for asked in ["0", "401", "-1", "many"] {
+        assert_eq!(world.get("ana", &format!("{usage}?days={asked}")).await.status, 422, "{asked}");
+    }
+    assert_eq!(world.get("ben", "/api/v2.0/projects/hidden/usage").await.status, 403);
+    let all = "/api/v2.0/usage?days=2";
+    assert_eq!(world.get("", all).await.status, 401);
+    assert_eq!(world.get("ana", all).await.status, 403);
+    let all = world.get("admin", all).await.json();
+    assert_eq!((all["days"].as_array().unwrap().len(), &all["days"][1]["pushes"]), (2, &json!(1)));
+}

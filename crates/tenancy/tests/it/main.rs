@@ -5,6 +5,7 @@ extern crate hythe_tenancy as tenancy;
 
 mod grants;
 mod members;
+mod personal;
 mod projects;
 mod quotas;
 mod world;

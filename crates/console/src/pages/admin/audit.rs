@@ -108,6 +108,19 @@ pub(crate) async fn refused_logins(view: &View) -> Result<i64, Failure> {
     Ok(readable.page(ActSelection::Everything, &query).await?.total)
 }
 
+/// How often acts were lost before they got into the trail, in the last thirty days.
+pub(crate) async fn lost_acts(view: &View) -> Result<i64, Failure> {
+    let since = Value::Range { min: Some(moment(view.now - Duration::days(30))), max: None };
+    let term = |key: &str, value: &str| (key.to_owned(), Value::Exact(value.to_owned()));
+    let query = Query {
+        terms: vec![term("resource_type", "audit"), term("operation", "lost"), ("op_time".to_owned(), since)],
+        page_size: 1,
+        ..Query::default()
+    };
+    let readable = view.state.tenancy.trail_for(&view.caller).await?;
+    Ok(readable.page(ActSelection::Everything, &query).await?.total)
+}
+
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     view.state.tenancy.require_trail(&view.caller).await?;
     let mut l = List::of(view, &["-op_time", "username"], &FILTERS);

@@ -21,16 +21,16 @@ const FEED_AGE_MAX: Duration = Duration::from_secs(5);
 const FREE_PERCENT_MIN: u64 = 10;
 
 /// One component.
-struct Part {
+pub(crate) struct Part {
     /// Key of its name.
-    name: &'static str,
+    pub name: &'static str,
     /// Class of the state: `ok`, `warn` or `bad`.
-    state: &'static str,
+    pub state: &'static str,
     milliseconds: Option<i64>,
     /// More about it, in no language.
     detail: String,
     /// Key of what to do.
-    remedy: Option<&'static str>,
+    pub remedy: Option<&'static str>,
 }
 
 impl Part {
@@ -44,7 +44,11 @@ impl Part {
         }
     }
 
-    fn state_key(&self) -> &'static str {
+    pub fn is_well(&self) -> bool {
+        self.state == "ok"
+    }
+
+    pub fn state_key(&self) -> &'static str {
         match self.state {
             "ok" => "health-ok",
             "warn" => "health-warn",
@@ -80,8 +84,8 @@ fn room(free: Room) -> Part {
     part
 }
 
-pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
-    view.sysadmin().await?;
+/// Looks at every component, for system administrators.
+pub(crate) async fn parts(view: &View) -> Vec<Part> {
     let tenancy = &view.state.tenancy;
     let (well, took) = timed(async { tenancy.ping().await.is_ok() }).await;
     let mut parts = vec![Part::new("health-database", well, Some(took), "health-database-remedy")];
@@ -96,6 +100,12 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         let (well, took) = timed(async { platform.jobs.at_work().await.is_ok() }).await;
         parts.push(Part::new("health-jobs", well, Some(took), "health-database-remedy"));
     }
+    parts
+}
+
+pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
+    view.sysadmin().await?;
+    let parts = parts(view).await;
     let s = admin_shell(view, "admin-health", view.t("health-title"));
     view.page(&HealthPage { s, parts, version: env!("CARGO_PKG_VERSION") })
 }
