@@ -16,6 +16,7 @@ mod additions;
 mod allowance;
 mod artifacts;
 mod blobs;
+mod collector;
 mod copy;
 mod error;
 mod expiry;
@@ -45,6 +46,7 @@ pub use access::{Delete, Place, Pull, Push};
 pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
+pub use collector::{Collected, Collector, CollectorConfig, Scope};
 pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
@@ -88,6 +90,8 @@ pub struct Config {
     pub pull_flush_seconds: u64,
     /// Pulls are acts of the audit trail.
     pub audit_pulls: bool,
+    /// Garbage collection.
+    pub gc: CollectorConfig,
 }
 
 /// Handles to everything stored. Clone freely; every clone talks to the same database and store.
@@ -110,6 +114,7 @@ pub struct Catalog {
     pub pull_trail: PullTrail,
     pub recounts: Recounts,
     pub removals: Removals,
+    pub collector: Collector,
 }
 
 impl Catalog {
@@ -119,9 +124,18 @@ impl Catalog {
         let naming = Naming::new(database.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
         let pull_trail = PullTrail::new(&database, tenancy.clone(), config.audit_pulls);
+        let gc = config.gc.clone();
+        let uploads = Uploads::new(database.clone(), store.clone(), tenancy.clone(), config);
         Self {
-            uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
-            blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
+            collector: Collector::new(
+                database.clone(),
+                store.clone(),
+                tenancy.clone(),
+                uploads.clone(),
+                gc.clone(),
+            ),
+            uploads,
+            blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone(), gc.touch_seconds()),
             manifests: Manifests::new(
                 database.clone(),
                 store.clone(),
