@@ -56,27 +56,18 @@ begin
     end if;
 end $$;
 
--- When a manifest may go for good; infinity while something keeps it. The one place that decides this, for the
--- collector and for its dry runs. `grace` is the promise made to clients that were told "exists"; `untagged_days`, when
--- it is given, overrides every project's policy about untagged artifacts, and so does what was pulled lately.
---
--- Kept are: what has a tag; parts of an index that is here or can be restored; what is attached to something that is
--- here or can be restored. The other direction does not hold: an image and its signature would keep each other for ever.
-create function catalog.manifest_due(
+-- When a manifest may go for good if nothing else keeps it; infinity while it has a tag. `grace` is the promise made to
+-- clients that were told "exists"; `untagged_days`, when it is given, overrides every project's policy about untagged
+-- artifacts, and what was pulled lately.
+create function catalog.manifest_own_due(
     manifest bigint, grace interval, untagged_days_default integer, pulled_days integer, untagged_days integer
 ) returns timestamptz language sql stable as $$
     select case
         when r.deleted_at is not null then greatest(r.deleted_at, m.deleted_at) + grace
-        when exists (select 1 from catalog.manifest_children c
-                     where c.repository_id = m.repository_id and c.child_digest = m.digest)
-            then 'infinity'::timestamptz
         when m.deleted_at is not null then m.deleted_at + greatest(grace, catalog.restore_window())
-        when exists (select 1 from catalog.manifests s
-                     where s.repository_id = m.repository_id and s.digest = m.attached_digest)
-          or exists (select 1 from catalog.tags t where t.manifest_id = m.id)
-            then 'infinity'::timestamptz
-        when manifest_due.untagged_days is not null
-            then greatest(m.pushed_at, m.untagged_at) + greatest(grace, make_interval(days => manifest_due.untagged_days))
+        when exists (select 1 from catalog.tags t where t.manifest_id = m.id) then 'infinity'::timestamptz
+        when manifest_own_due.untagged_days is not null
+            then greatest(m.pushed_at, m.untagged_at) + greatest(grace, make_interval(days => manifest_own_due.untagged_days))
         when policy.days is null then 'infinity'::timestamptz
         else greatest(
             greatest(m.pushed_at, m.untagged_at) + greatest(grace, make_interval(days => policy.days)),
@@ -96,6 +87,44 @@ create function catalog.manifest_due(
     ) policy
     where m.id = manifest
 $$;
+
+-- What keeps a manifest: indexes it is part of, whether they are here or can be restored, and what it is attached to, unless
+-- it was deleted by itself. The other direction does not hold: an image and its signature would keep each other for ever.
+create function catalog.manifest_keepers(manifest bigint) returns setof bigint language sql stable as $$
+    select c.parent_id from catalog.manifests m
+        join catalog.repositories r on r.id = m.repository_id and r.deleted_at is null
+        join catalog.manifest_children c on c.repository_id = m.repository_id and c.child_digest = m.digest
+        where m.id = manifest
+    union all
+    select s.id from catalog.manifests m
+        join catalog.repositories r on r.id = m.repository_id and r.deleted_at is null
+        join catalog.manifests s on s.repository_id = m.repository_id and s.digest = m.attached_digest
+        where m.id = manifest and m.deleted_at is null and s.id <> m.id
+$$;
+
+-- When a manifest may go for good; infinity while something keeps it. The collector's one question.
+create function catalog.manifest_due(
+    manifest bigint, grace interval, untagged_days_default integer, pulled_days integer, untagged_days integer
+) returns timestamptz language sql stable as $$
+    select case
+        when exists (select from catalog.manifest_keepers(manifest)) then 'infinity'::timestamptz
+        else catalog.manifest_own_due(manifest, grace, untagged_days_default, pulled_days, untagged_days)
+    end
+$$;
+
+-- Whether a manifest would be gone at the end of a run, which removes what keeps it before it. For dry runs. Ends, because
+-- what keeps something names its digest, or is named by it.
+create function catalog.manifest_goes(
+    manifest bigint, grace interval, untagged_days_default integer, pulled_days integer, untagged_days integer
+) returns boolean language plpgsql stable as $$
+begin
+    if catalog.manifest_own_due(manifest, grace, untagged_days_default, pulled_days, untagged_days) > now() then
+        return false;
+    end if;
+    return not exists (
+        select from catalog.manifest_keepers(manifest) as k (id)
+        where not catalog.manifest_goes(k.id, grace, untagged_days_default, pulled_days, untagged_days));
+end $$;
 
 -- Removes manifests of a locked repository for good and returns the (negative) change of the project's charged bytes.
 -- What was not deleted by anybody is taken out of the counts on the way.

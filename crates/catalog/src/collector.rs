@@ -14,6 +14,8 @@
 //! * No store is asked inside a transaction.
 //! * Nobody loses what they were promised: what was pushed, or said to be there, within the grace is left alone.
 
+mod run;
+
 use std::time::Duration;
 
 use audit::{Actor, Entry, Object, Outcome};
@@ -23,6 +25,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::PgInterval;
 use tenancy::{ProjectId, Tenancy};
 use tokio_util::sync::CancellationToken;
+
+pub use run::CollectGarbage;
+use run::Report;
 
 use crate::{Error, Uploads, retrying};
 
@@ -205,24 +210,24 @@ impl Collector {
     /// Removes everything that is due, in batches, until `cancelled` says so.
     pub async fn collect(&self, scope: Scope, cancelled: impl Fn() -> bool) -> Result<Collected, Error> {
         let mut all = Collected::default();
-        all.add(self.collect_manifests(scope, &cancelled, async |_| Ok(())).await?);
-        all.add(self.collect_blobs(scope, &cancelled, async |_| Ok(())).await?);
+        all.add(self.collect_manifests(scope, &cancelled, None).await?);
+        all.add(self.collect_blobs(scope, &cancelled, None).await?);
         Ok(all)
     }
 
     /// Phase `sessions`: uploads that nobody finished, and bytes without a row.
-    pub async fn collect_sessions(&self, cancelled: impl Fn() -> bool) -> Result<Collected, Error> {
+    async fn collect_sessions(&self, cancelled: impl Fn() -> bool) -> Result<Collected, Error> {
         let removed = self.uploads.remove_forgotten(cancelled).await?;
         Ok(Collected { sessions: removed.sessions, ..Collected::default() })
     }
 
     /// Phase `manifests`: artifacts whose time is over, and repositories that were deleted. Each batch is a transaction
-    /// and is told to `progress` afterwards.
-    pub async fn collect_manifests(
+    /// and is told to `report` afterwards.
+    async fn collect_manifests(
         &self,
         scope: Scope,
         cancelled: impl Fn() -> bool,
-        mut progress: impl AsyncFnMut(Collected) -> Result<(), Error>,
+        report: Option<&Report<'_>>,
     ) -> Result<Collected, Error> {
         let mut all = Collected::default();
         let (mut after, mut before) = (0, 0);
@@ -237,7 +242,9 @@ impl Collector {
             };
             after = candidates.manifests.last().copied().unwrap_or(after);
             all.manifests += retrying(|| self.purge(scope, &candidates)).await?;
-            progress(all).await?;
+            if let Some(report) = report {
+                report.tell(all).await?;
+            }
         }
         if !cancelled() {
             self.remove_repositories().await?;
@@ -246,11 +253,11 @@ impl Collector {
     }
 
     /// Phases `blobs` and `bytes`: blobs that nothing names, their links, and what they take in the store.
-    pub async fn collect_blobs(
+    async fn collect_blobs(
         &self,
         scope: Scope,
         cancelled: impl Fn() -> bool,
-        mut progress: impl AsyncFnMut(Collected) -> Result<(), Error>,
+        report: Option<&Report<'_>>,
     ) -> Result<Collected, Error> {
         let mut all = Collected::default();
         while !cancelled() {
@@ -260,7 +267,9 @@ impl Collector {
                 break;
             }
             all.add(removed);
-            progress(all).await?;
+            if let Some(report) = report {
+                report.tell(all).await?;
+            }
         }
         Ok(all)
     }

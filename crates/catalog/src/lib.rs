@@ -46,7 +46,7 @@ pub use access::{Delete, Place, Pull, Push};
 pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
-pub use collector::{Collected, Collector, CollectorConfig, Scope};
+pub use collector::{CollectGarbage, Collected, Collector, CollectorConfig, Scope};
 pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};

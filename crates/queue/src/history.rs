@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Rows of one page at most.
 const LIMIT_MAX: i64 = 100;
 
+/// Lines of one page of a log.
+const LINES_MAX: i64 = 1000;
+
 /// The jobs of this database, for reading.
 #[derive(Clone)]
 pub struct History {
@@ -44,7 +47,9 @@ pub struct Record {
     pub total_count: i64,
     /// Why the last attempt did not succeed.
     pub message: String,
-    /// The newest lines of its log.
+    /// What it came to, as its kind defines it.
+    pub result: Option<Value>,
+    /// The newest 200 lines of its log; empty in lists.
     pub log_tail: String,
     /// When the next attempt is due.
     pub run_at: DateTime<Utc>,
@@ -72,13 +77,14 @@ impl History {
     ) -> Result<Vec<Record>, database::Error> {
         let rows = sqlx::query_as!(
             Record,
-            "select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
-                    done_count, total_count, message, log_tail, run_at, created_at, started_at, finished_at
+            r#"select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
+                    done_count, total_count, message, result, '' as "log_tail!", run_at, created_at, started_at,
+                    finished_at
              from queue.jobs
              where ($1::bigint is null or id < $1)
                and ($2::text is null or kind = $2)
                and ($3::text is null or state = $3)
-             order by id desc limit $4",
+             order by id desc limit $4"#,
             before,
             filter.kind,
             filter.state,
@@ -103,6 +109,23 @@ impl History {
         Ok(count)
     }
 
+    /// Lines of a job's log after the one numbered `after` (0: from the start), at most 1000.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn lines(&self, id: i64, after: i64) -> Result<Vec<Line>, database::Error> {
+        let lines = sqlx::query_as!(
+            Line,
+            "select number, at, line from queue.lines where job_id = $1 and number > $2 order by number limit $3",
+            id,
+            after,
+            LINES_MAX
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        Ok(lines)
+    }
+
     /// One job, unless there is none or its history was purged.
     ///
     /// # Errors
@@ -110,15 +133,28 @@ impl History {
     pub async fn get(&self, id: i64) -> Result<Option<Record>, database::Error> {
         let row = sqlx::query_as!(
             Record,
-            "select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
-                    done_count, total_count, message, log_tail, run_at, created_at, started_at, finished_at
-             from queue.jobs where id = $1",
+            r#"select id, kind, payload, state, attempts, attempts_max, schedule, asked_by, worker, phase,
+                    done_count, total_count, message, result,
+                    coalesce((select string_agg(l.line || e'\n', '' order by l.number)
+                              from (select number, line from queue.lines where job_id = $1
+                                    order by number desc limit 200) l), '') as "log_tail!",
+                    run_at, created_at, started_at, finished_at
+             from queue.jobs where id = $1"#,
             id
         )
         .fetch_optional(self.database.pool())
         .await?;
         Ok(row)
     }
+}
+
+/// One line of a job's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Higher than that of every earlier line.
+    pub number: i64,
+    pub at: DateTime<Utc>,
+    pub line: String,
 }
 
 /// Asks a job to stop. One that waits is stopped at once; a running one is told, and stops between two of its

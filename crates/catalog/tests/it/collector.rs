@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use blobstore::BlobStore;
 use bytes::Bytes;
-use catalog::{Catalog, Collected, CollectorConfig, Error, PushTarget, Scope};
+use catalog::{Catalog, CollectGarbage, Collected, CollectorConfig, Error, PushTarget, Scope};
 use futures_util::TryStreamExt;
 use oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use oci::{Algorithm, Digest, Reference};
@@ -204,6 +204,9 @@ async fn parts_and_signatures_go_after_what_they_belong_to() {
     age(&world, 13).await;
     assert_eq!(collect(&world).await.manifests, 0, "all of it can be restored");
     age(&world, 2).await;
+    let run = CollectGarbage { dry_run: true, ..CollectGarbage::default() };
+    let (found, lines) = run_job(&world, run).await;
+    assert_eq!(found.manifests, 3, "all of them, in one run: {lines:?}");
     let mut gone = 0;
     for _ in 0..4 {
         gone += collect(&world).await.manifests;
@@ -380,4 +383,89 @@ async fn delete_if_there(world: &World, name: &str, digest: &Digest) {
         Ok(()) | Err(Error::ManifestUnknown(_)) => {}
         Err(err) => panic!("{err:?}"),
     }
+}
+
+/// Runs a job as a worker does, and returns what it came to and said.
+async fn run_job(world: &World, job: CollectGarbage) -> (Collected, Vec<String>) {
+    let mut runner = queue::Runner::new((*world.database).clone(), queue::Config::default());
+    let collector = world.catalog.collector.clone();
+    runner.handle(move |job: CollectGarbage, context| {
+        let collector = collector.clone();
+        async move { collector.run_job(job, context).await }
+    });
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(runner.run(shutdown.clone()));
+    let mut tx = world.database.begin().await.unwrap();
+    let id = queue::submit(&mut tx, &job, "ana").await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let history = queue::History::new((*world.database).clone());
+    let record = loop {
+        let record = history.get(id).await.unwrap().unwrap();
+        if record.finished_at.is_some() {
+            break record;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(record.state, "done", "{}", record.message);
+    let lines = history.lines(id, 0).await.unwrap().into_iter().map(|line| line.line).collect();
+    (serde_json::from_value(record.result.unwrap()).unwrap(), lines)
+}
+
+/// Everything in the tables that the collector may write to.
+async fn everything(world: &World) -> Vec<String> {
+    let mut rows = Vec::new();
+    for table in [
+        "select to_jsonb(t)::text from catalog.blobs t order by 1",
+        "select to_jsonb(t)::text from catalog.manifests t order by 1",
+        "select to_jsonb(t)::text from catalog.repository_blobs t order by 1",
+        "select to_jsonb(t)::text from catalog.project_blobs t order by 1",
+        "select to_jsonb(t)::text from catalog.repositories t order by 1",
+        "select to_jsonb(t)::text from catalog.upload_sessions t order by 1",
+        "select to_jsonb(t)::text from catalog.dead_objects t order by 1",
+        "select to_jsonb(t)::text from tenancy.quotas t order by 1",
+        "select to_jsonb(t)::text from audit.entries t order by 1",
+    ] {
+        rows.extend(sqlx::query_scalar::<_, String>(table).fetch_all(world.database.pool()).await.unwrap());
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_the_run_does_and_changes_nothing() {
+    let world = World::new().await;
+    for layer in [&b"one"[..], b"two", b"three", b"loose"] {
+        world.blob("p/a", layer).await;
+    }
+    let deleted = world.image("p/a", Some("1"), &[b"one", b"two"]).await;
+    world.image("p/a", Some("2"), &[b"two"]).await;
+    let untagged = world.image("p/a", None, &[b"three"]).await;
+    delete(&world, "p/a", &deleted.digest).await;
+    age(&world, 20).await;
+    world.blob("p/a", b"new").await;
+
+    for delete_untagged in [false, true] {
+        let before = everything(&world).await;
+        let (planned, lines) = run_job(&world, CollectGarbage { dry_run: true, delete_untagged }).await;
+        assert_eq!(everything(&world).await, before, "nothing changed");
+        let (removed, _) = run_job(&world, CollectGarbage { dry_run: false, delete_untagged }).await;
+        assert_eq!(planned, removed, "{lines:?}");
+        if !delete_untagged {
+            assert_eq!((removed.manifests, removed.blobs, removed.bytes), (2, 3, 13));
+            for line in [
+                format!("manifest p/a@{}", deleted.digest),
+                format!("manifest p/a@{}", untagged.digest),
+                format!("blob {}, 3 bytes", Digest::of(Algorithm::Sha256, b"one")),
+                "would remove 2 manifests and 3 blobs of 13 bytes".to_owned(),
+            ] {
+                assert!(lines.iter().any(|said| said.starts_with(&line)), "{line}: {lines:?}");
+            }
+        } else {
+            assert_eq!(removed, Collected::default());
+        }
+        assert_exact(&world).await;
+    }
+    assert!(readable(&world, "p/a", &Digest::of(Algorithm::Sha256, b"two")).await);
+    assert!(readable(&world, "p/a", &Digest::of(Algorithm::Sha256, b"new")).await);
 }
