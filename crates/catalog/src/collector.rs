@@ -15,6 +15,7 @@
 //! * Nobody loses what they were promised: what was pushed, or said to be there, within the grace is left alone.
 
 mod run;
+mod runs;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use tenancy::{ProjectId, Tenancy};
 use tokio_util::sync::CancellationToken;
 
 pub use run::CollectGarbage;
+pub use runs::{Collection, CollectionSchedule, Collections};
 use run::Report;
 
 use crate::{Error, Uploads, retrying};

@@ -46,7 +46,9 @@ pub use access::{Delete, Place, Pull, Push};
 pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
-pub use collector::{CollectGarbage, Collected, Collector, CollectorConfig, Scope};
+pub use collector::{
+    CollectGarbage, Collected, Collection, CollectionSchedule, Collections, Collector, CollectorConfig, Scope,
+};
 pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
@@ -115,6 +117,7 @@ pub struct Catalog {
     pub recounts: Recounts,
     pub removals: Removals,
     pub collector: Collector,
+    pub collections: Collections,
 }
 
 impl Catalog {
@@ -134,6 +137,7 @@ impl Catalog {
                 uploads.clone(),
                 gc.clone(),
             ),
+            collections: Collections::new(database.clone()),
             uploads,
             blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone(), gc.touch_seconds()),
             manifests: Manifests::new(

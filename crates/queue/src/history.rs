@@ -3,6 +3,7 @@
 //! Reads rows that runners write. There is no other record of a job.
 
 use chrono::{DateTime, Utc};
+use database::list::{self, Columns, Page, Query, Select};
 use database::{Database, Tx};
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub struct Filter {
 }
 
 /// One job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Record {
     pub id: i64,
     pub kind: String,
@@ -56,6 +57,44 @@ pub struct Record {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// What a list of the runs of one kind can be asked for, as the REST API calls it.
+const RUNS: Columns = Columns::new(
+    &[
+        list::integer("id", "j.id").sortable(),
+        list::text("status", STATUS).sortable(),
+        list::text("trigger", "case when j.schedule is null then 'MANUAL' else 'SCHEDULE' end").sortable(),
+        list::time("start_time", "j.created_at").sortable(),
+        list::time("creation_time", "j.created_at").sortable(),
+        list::time("update_time", "coalesce(j.finished_at, j.started_at, j.created_at)").sortable(),
+        list::time("end_time", "j.finished_at").sortable(),
+    ],
+    "j.created_at desc",
+    "j.id desc",
+);
+
+/// [`Record::status`] in SQL.
+const STATUS: &str = "case j.state when 'queued' then 'Pending' when 'done' then 'Success' when 'failed' then 'Error'
+                           when 'stopped' then 'Stopped' else 'Running' end";
+
+impl Record {
+    /// The state in the words of the REST API: `Pending`, `Running`, `Success`, `Error` or `Stopped`. What is about to be
+    /// tried again runs.
+    pub fn status(&self) -> &'static str {
+        match self.state.as_str() {
+            "queued" => "Pending",
+            "done" => "Success",
+            "failed" => "Error",
+            "stopped" => "Stopped",
+            _ => "Running",
+        }
+    }
+
+    /// When the row changed for the last time that matters to people.
+    pub fn updated_at(&self) -> DateTime<Utc> {
+        self.finished_at.or(self.started_at).unwrap_or(self.created_at)
+    }
 }
 
 impl History {
@@ -93,6 +132,21 @@ impl History {
         .fetch_all(self.database.pool())
         .await?;
         Ok(rows)
+    }
+
+    /// A page of the jobs of one kind.
+    ///
+    /// # Errors
+    /// What a client asked wrong; when the database does not answer.
+    pub async fn page(&self, kind: &str, query: &Query) -> Result<Page<Record>, list::Error> {
+        let select = Select::new(
+            "j.id, j.kind, j.payload, j.state, j.attempts, j.attempts_max, j.schedule, j.asked_by, j.worker, j.phase,
+             j.done_count, j.total_count, j.message, j.result, '' as log_tail, j.run_at, j.created_at, j.started_at,
+             j.finished_at",
+            "queue.jobs j",
+        )
+        .and("j.kind = ", kind);
+        list::page(self.database.pool(), select, &RUNS, query).await
     }
 
     /// How many jobs are being worked on, or are about to be tried again.

@@ -50,7 +50,10 @@ pub use people::{
     CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
     SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
 };
-pub use people::{ReadInstallationNaming, UpdateInstallationNaming};
+pub use people::{
+    CreateCollection, ListCollections, ReadCollection, ReadInstallationNaming, StopCollection, UpdateCollections,
+    UpdateInstallationNaming,
+};
 pub use permissions_document::permissions_document;
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateRobot, CreateTag, DeleteArtifact, DeleteMember,

@@ -13,15 +13,21 @@ use crate::manifests::stored_digest;
 const PAGE: i64 = 1000;
 
 /// A run of the collector. Shown to people as it is: it holds what they asked for.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct CollectGarbage {
     /// Say what would go, and change nothing.
-    #[serde(default)]
     pub dry_run: bool,
     /// Artifacts without a tag go once the grace is over, whatever the policies say.
-    #[serde(default)]
     pub delete_untagged: bool,
+    /// As the client said it, to be told again: a run shares its work by itself.
+    pub workers: u8,
+}
+
+impl Default for CollectGarbage {
+    fn default() -> Self {
+        Self { dry_run: false, delete_untagged: false, workers: 1 }
+    }
 }
 
 impl queue::Job for CollectGarbage {
