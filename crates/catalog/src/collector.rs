@@ -28,8 +28,8 @@ use tenancy::{ProjectId, Tenancy};
 use tokio_util::sync::CancellationToken;
 
 pub use run::CollectGarbage;
-pub use runs::{Collection, CollectionSchedule, Collections};
 use run::Report;
+pub use runs::{Collection, CollectionSchedule, Collections};
 
 use crate::{Error, Uploads, retrying};
 

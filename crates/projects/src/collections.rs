@@ -188,7 +188,10 @@ pub(crate) async fn log(context: Context) -> Result<HttpResponse, Failure> {
                 text.push('\n');
                 text
             });
-            let next = collections.log(&permit, id, last).await.map_err(actix_web::error::ErrorInternalServerError)?;
+            let next = collections
+                .log(&permit, id, last)
+                .await
+                .map_err(actix_web::error::ErrorInternalServerError)?;
             Ok(Some((actix_web::web::Bytes::from(text), Some(next).filter(|next| !next.is_empty()))))
         }
     });
@@ -218,7 +221,8 @@ pub(crate) async fn create_schedule(mut context: Context) -> Result<HttpResponse
             Ok(created(format!("/api/v2.0/system/gc/{id}")))
         }
         Asked::Schedule(cron) => {
-            let permit = context.state.tenancy.system_permit::<UpdateCollections>(&context.caller, None).await?;
+            let permit =
+                context.state.tenancy.system_permit::<UpdateCollections>(&context.caller, None).await?;
             let job = input.parameters.job()?;
             context.state.catalog.collections.set_schedule(&permit, cron.as_deref(), job, true).await?;
             Ok(created("/api/v2.0/system/gc/schedule".to_owned()))
@@ -232,7 +236,8 @@ pub(crate) async fn update_schedule(mut context: Context) -> Result<HttpResponse
     let job = input.parameters.job()?;
     match input.cron()? {
         Asked::Now => {
-            let permit = context.state.tenancy.system_permit::<CreateCollection>(&context.caller, None).await?;
+            let permit =
+                context.state.tenancy.system_permit::<CreateCollection>(&context.caller, None).await?;
             context.state.catalog.collections.start(&permit, job).await?;
         }
         Asked::Schedule(cron) => {

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
-    artifacts, audit, collections, configurations, groups, icons, immutable, labels, members, meta, naming, overview,
-    projects, quotas, repositories, requests, robots, tags, tokens, users,
+    artifacts, audit, collections, configurations, groups, icons, immutable, labels, members, meta, naming,
+    overview, projects, quotas, repositories, requests, robots, tags, tokens, users,
 };
 
 /// The schema of a type that handlers read or write.

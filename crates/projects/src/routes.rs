@@ -13,9 +13,9 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, additions, artifacts, audit, collections, configurations, groups, icons, immutable, labels, members, meta,
-    metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots, tags, tokens,
-    users,
+    State, additions, artifacts, audit, collections, configurations, groups, icons, immutable, labels,
+    members, meta, metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots,
+    tags, tokens, users,
 };
 
 /// One operation of the API.

@@ -75,7 +75,8 @@ const RUNS: Columns = Columns::new(
 );
 
 /// [`Record::status`] in SQL.
-const STATUS: &str = "case j.state when 'queued' then 'Pending' when 'done' then 'Success' when 'failed' then 'Error'
+const STATUS: &str =
+    "case j.state when 'queued' then 'Pending' when 'done' then 'Success' when 'failed' then 'Error'
                            when 'stopped' then 'Stopped' else 'Running' end";
 
 impl Record {

@@ -47,12 +47,12 @@ pub use grant::Visible;
 pub use members::{Member, MemberCounts, MemberRef, NewMember};
 pub use overview::Statistics;
 pub use people::{
-    CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
-    SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
+    CreateCollection, ListCollections, ReadCollection, ReadInstallationNaming, StopCollection,
+    UpdateCollections, UpdateInstallationNaming,
 };
 pub use people::{
-    CreateCollection, ListCollections, ReadCollection, ReadInstallationNaming, StopCollection, UpdateCollections,
-    UpdateInstallationNaming,
+    CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
+    SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
 };
 pub use permissions_document::permissions_document;
 pub use permit::{

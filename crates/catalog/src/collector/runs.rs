@@ -211,12 +211,7 @@ impl Collections {
     }
 }
 
-async fn trail(
-    tx: &mut database::Tx,
-    caller: &Caller,
-    action: &'static str,
-    id: &str,
-) -> Result<(), Error> {
+async fn trail(tx: &mut database::Tx, caller: &Caller, action: &'static str, id: &str) -> Result<(), Error> {
     let entry = Entry {
         actor: caller.actor(),
         action,

@@ -447,9 +447,11 @@ async fn a_dry_run_says_what_the_run_does_and_changes_nothing() {
 
     for delete_untagged in [false, true] {
         let before = everything(&world).await;
-        let (planned, lines) = run_job(&world, CollectGarbage { dry_run: true, delete_untagged, workers: 1 }).await;
+        let (planned, lines) =
+            run_job(&world, CollectGarbage { dry_run: true, delete_untagged, workers: 1 }).await;
         assert_eq!(everything(&world).await, before, "nothing changed");
-        let (removed, _) = run_job(&world, CollectGarbage { dry_run: false, delete_untagged, workers: 1 }).await;
+        let (removed, _) =
+            run_job(&world, CollectGarbage { dry_run: false, delete_untagged, workers: 1 }).await;
         assert_eq!(planned, removed, "{lines:?}");
         if !delete_untagged {
             assert_eq!((removed.manifests, removed.blobs, removed.bytes), (2, 3, 13));

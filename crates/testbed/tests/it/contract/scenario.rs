@@ -666,7 +666,8 @@ impl Scenario {
             listed = self.read(contract, call("getGCHistory").query("sort", "-id")).await;
         }
         assert_eq!(listed[0]["job_status"], "Success", "{listed}");
-        let told: serde_json::Value = serde_json::from_str(listed[0]["job_parameters"].as_str().unwrap()).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_str(listed[0]["job_parameters"].as_str().unwrap()).unwrap();
         assert_eq!(told, run["parameters"]);
         let id = listed[0]["id"].to_string();
         self.read(contract, call("getGC").at("gc_id", &id)).await;
@@ -677,7 +678,10 @@ impl Scenario {
         let weekly = json!({"schedule": {"type": "Weekly", "cron": "0 0 0 * * 0"}, "parameters": {"delete_untagged": true}});
         contract.succeeds(call("updateGCSchedule").body(&weekly)).await;
         let read = self.read(contract, call("getGCSchedule")).await;
-        assert_eq!((&read["schedule"]["type"], &read["schedule"]["cron"]), (&json!("Weekly"), &json!("0 0 0 * * 0")));
+        assert_eq!(
+            (&read["schedule"]["type"], &read["schedule"]["cron"]),
+            (&json!("Weekly"), &json!("0 0 0 * * 0"))
+        );
         contract.succeeds(call("updateGCSchedule").body(&json!({"schedule": {"type": "None"}}))).await;
         contract.succeeds(call("getGCSchedule")).await;
     }

@@ -55,7 +55,14 @@ pub const ADDITIONS: &[(&[&str], &[&str])] = &[
     // What a run came to, and why it ended as it did.
     (
         &["getGCHistory"],
-        &["/*/message", "/*/result", "/*/result/sessions", "/*/result/manifests", "/*/result/blobs", "/*/result/bytes"],
+        &[
+            "/*/message",
+            "/*/result",
+            "/*/result/sessions",
+            "/*/result/manifests",
+            "/*/result/blobs",
+            "/*/result/bytes",
+        ],
     ),
     (
         &["getGC"],
