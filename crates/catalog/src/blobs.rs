@@ -27,11 +27,13 @@ pub struct Blobs {
     database: Database,
     store: BlobStore,
     tenancy: Tenancy,
+    /// Seconds after which a promise is renewed.
+    touch_seconds: f64,
 }
 
 impl Blobs {
-    pub(crate) fn new(database: Database, store: BlobStore, tenancy: Tenancy) -> Self {
-        Self { database, store, tenancy }
+    pub(crate) fn new(database: Database, store: BlobStore, tenancy: Tenancy, touch_seconds: f64) -> Self {
+        Self { database, store, tenancy, touch_seconds }
     }
 
     /// Whether the repository holds the blob, and how large it is. Answering "yes" is a promise that a client
@@ -115,14 +117,15 @@ impl Blobs {
 
     async fn find(&self, place: &Place, digest: &Digest) -> Result<(Blob, bool), Error> {
         let row = sqlx::query!(
-            r#"select b.size, b.location, b.last_touch < now() - interval '1 hour' as "promise_old!"
+            r#"select b.size, b.location, b.last_touch < now() - make_interval(secs => $4) as "promise_old!"
              from catalog.repositories r
              join catalog.repository_blobs l on l.repository_id = r.id and l.digest = $3
              join catalog.blobs b on b.digest = l.digest and b.state = 'live'
              where r.project_id = $1 and r.path = $2 and r.deleted_at is null"#,
             place.project.0,
             place.repository.as_str(),
-            digest.to_bytes()
+            digest.to_bytes(),
+            self.touch_seconds
         )
         .fetch_optional(self.database.pool())
         .await?

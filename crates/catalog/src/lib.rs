@@ -16,6 +16,7 @@ mod additions;
 mod allowance;
 mod artifacts;
 mod blobs;
+mod collector;
 mod copy;
 mod days;
 mod error;
@@ -47,6 +48,9 @@ pub use access::{Delete, Place, Pull, Push};
 pub use additions::{Addition, Additions, additions_of};
 pub use artifacts::{Accessory, Artifact, ArtifactFlags, Artifacts, ChildReference};
 pub use blobs::{Blob, Blobs};
+pub use collector::{
+    CollectGarbage, Collected, Collection, CollectionSchedule, Collections, Collector, CollectorConfig, Scope,
+};
 pub use copy::Copies;
 pub use days::{DAYS_KEPT, Day, Days, RollUpDays, RolledUp};
 pub use error::Error;
@@ -92,6 +96,8 @@ pub struct Config {
     pub pull_flush_seconds: u64,
     /// Pulls are acts of the audit trail.
     pub audit_pulls: bool,
+    /// Garbage collection.
+    pub gc: CollectorConfig,
 }
 
 /// Handles to everything stored. Clone freely; every clone talks to the same database and store.
@@ -116,6 +122,8 @@ pub struct Catalog {
     pub pull_trail: PullTrail,
     pub recounts: Recounts,
     pub removals: Removals,
+    pub collector: Collector,
+    pub collections: Collections,
 }
 
 impl Catalog {
@@ -125,9 +133,19 @@ impl Catalog {
         let naming = Naming::new(database.clone());
         let pulls = PullCounter::new(database.clone(), config.pull_flush_seconds);
         let pull_trail = PullTrail::new(&database, tenancy.clone(), config.audit_pulls);
+        let gc = config.gc.clone();
+        let uploads = Uploads::new(database.clone(), store.clone(), tenancy.clone(), config);
         Self {
-            uploads: Uploads::new(database.clone(), store.clone(), tenancy.clone(), config),
-            blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone()),
+            collector: Collector::new(
+                database.clone(),
+                store.clone(),
+                tenancy.clone(),
+                uploads.clone(),
+                gc.clone(),
+            ),
+            collections: Collections::new(database.clone()),
+            uploads,
+            blobs: Blobs::new(database.clone(), store.clone(), tenancy.clone(), gc.touch_seconds()),
             manifests: Manifests::new(
                 database.clone(),
                 store.clone(),

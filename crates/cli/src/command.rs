@@ -100,6 +100,8 @@ enum Command {
     Tag(client::Noun<client::Tag>),
     /// Artifacts: show, copy, label, delete.
     Artifact(client::Noun<client::Artifact>),
+    /// Runs of the garbage collection.
+    Gc(client::Noun<client::Gc>),
     /// Labels of projects and of the installation.
     Label(client::Noun<client::Label>),
     /// Accounts of programs and their secrets.
@@ -246,6 +248,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Repo(noun) => in_runtime(client::repository::run(noun)),
         Command::Tag(noun) => in_runtime(client::tag::run(noun)),
         Command::Artifact(noun) => in_runtime(client::artifact::run(noun)),
+        Command::Gc(noun) => in_runtime(client::gc::run(noun)),
         Command::Label(noun) => in_runtime(client::label::run(noun)),
         Command::Robot(noun) => in_runtime(client::robot::run(noun)),
         Command::User(noun) => in_runtime(client::user::run(noun)),

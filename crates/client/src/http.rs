@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::output::printable;
 use crate::{Error, Path, Server};
 
+/// Longest line of a text.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server itself gives up on a request after five seconds; the rest is the network's.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -129,6 +132,40 @@ impl Client {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// A text, line by line as it arrives and fit for a terminal. A line of any length is cut at 64 KiB.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn lines(&self, path: &Path, mut each: impl FnMut(&str)) -> Result<(), Error> {
+        let request = self.request(Method::GET, &path.sent(), None)?;
+        let mut response = request.send().await.map_err(|err| self.unreachable(err))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut rest = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|err| self.unreachable(err))? {
+            rest.extend_from_slice(&chunk);
+            if !status.is_success() {
+                rest.truncate(LINE_BYTES_MAX);
+                continue;
+            }
+            let mut begin = 0;
+            while let Some(length) = rest[begin..].iter().position(|byte| *byte == b'\n') {
+                each(&printable(&String::from_utf8_lossy(&rest[begin..begin + length])));
+                begin += length + 1;
+            }
+            rest.drain(..begin);
+            if rest.len() > LINE_BYTES_MAX {
+                each(&printable(&String::from_utf8_lossy(&std::mem::take(&mut rest))));
+            }
+        }
+        if !status.is_success() {
+            return Err(refusal(status.as_u16(), &headers, &rest));
+        }
+        if !rest.is_empty() {
+            each(&printable(&String::from_utf8_lossy(&rest)));
+        }
+        Ok(())
+    }
+
     /// A list, of which `limit` rows are wanted at most.
     pub fn pages(&self, path: &Path, limit: Option<u64>) -> Pages<'_> {
         let size = limit.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE);
@@ -147,25 +184,8 @@ impl Client {
         target: &str,
         body: Option<Value>,
     ) -> Result<(HeaderMap, Value), Error> {
-        let mut request = self
-            .http
-            .request(method, format!("{}{target}", self.server))
-            // A project whose name is a number is still meant by its name.
-            .header("X-Is-Resource-Name", "true");
-        if let Some(Credentials { name, secret }) = &self.credentials {
-            let Some(secret) = secret.expose_str() else {
-                return Err(Error::Invalid("the password is not UTF-8".to_owned()));
-            };
-            request = request.basic_auth(name, Some(secret));
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let unreachable = |source: reqwest::Error| Error::Unreachable {
-            server: self.server.to_string(),
-            // The address would only say again what is said already.
-            source: source.without_url(),
-        };
+        let request = self.request(method, target, body)?;
+        let unreachable = |source| self.unreachable(source);
         let mut response = request.send().await.map_err(unreachable)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut bytes = Vec::new();
@@ -186,6 +206,34 @@ impl Client {
             Ok(body) if is_json => Ok((headers, body)),
             _ => Err(self.strange("the answer is not JSON".to_owned())),
         }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Value>,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let mut request = self
+            .http
+            .request(method, format!("{}{target}", self.server))
+            // A project whose name is a number is still meant by its name.
+            .header("X-Is-Resource-Name", "true");
+        if let Some(Credentials { name, secret }) = &self.credentials {
+            let Some(secret) = secret.expose_str() else {
+                return Err(Error::Invalid("the password is not UTF-8".to_owned()));
+            };
+            request = request.basic_auth(name, Some(secret));
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Ok(request)
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> Error {
+        // The address would only say again what is said already.
+        Error::Unreachable { server: self.server.to_string(), source: source.without_url() }
     }
 
     fn strange(&self, what: String) -> Error {

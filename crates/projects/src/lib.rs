@@ -13,6 +13,7 @@ mod additions;
 mod answer;
 mod artifacts;
 mod audit;
+mod collections;
 mod configurations;
 mod context;
 mod error;

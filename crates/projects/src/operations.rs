@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
-    artifacts, audit, configurations, groups, icons, immutable, labels, members, meta, naming, overview,
-    projects, quotas, repositories, requests, robots, tags, tokens, usage, users,
+    artifacts, audit, collections, configurations, groups, icons, immutable, labels, members, meta, naming,
+    overview, projects, quotas, repositories, requests, robots, tags, tokens, usage, users,
 };
 
 /// The schema of a type that handlers read or write.
@@ -358,6 +358,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     op("naming", "getSystemNamingReport", "What breaks the rules anywhere", Success::Walk(of::<naming::FindingOutput>()))
         .query(NAMING_PAGE).refuses(&[400]),
     op("artifacts", "getIcon", "Read an icon", one::<icons::Output>()).refuses(&[400]),
+
+    op("garbage collection", "getGCHistory", "List runs", page::<collections::Output>()).filtered(),
+    op("garbage collection", "getGC", "Read a run", one::<collections::Output>()),
+    op("garbage collection", "stopGC", "Stop a run", DONE),
+    op("garbage collection", "getGCLog", "Read the log of a run", Success::Content(&["text/plain"])).refuses(&[400]),
+    op("garbage collection", "getGCSchedule", "Read the schedule", one::<collections::Output>()),
+    op("garbage collection", "createGCSchedule", "Begin a run, or set the schedule", CREATED)
+        .takes::<collections::Input>().refuses(&[409]),
+    op("garbage collection", "updateGCSchedule", "Change or end the schedule", DONE).takes::<collections::Input>(),
 
     op("audit", "listAuditLogs", "List what was done to content", page::<audit::ContentOutput>()).filtered(),
     op("audit", "listAuditLogExts", "List what was done", Success::PageOrCsv(of::<audit::Output>())).filtered(),

@@ -13,9 +13,9 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::{Context, Credentials};
 use crate::error::Failure;
 use crate::{
-    State, additions, artifacts, audit, configurations, groups, icons, immutable, labels, members, meta,
-    metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots, tags, tokens,
-    usage, users,
+    State, additions, artifacts, audit, collections, configurations, groups, icons, immutable, labels,
+    members, meta, metadata, naming, openapi, overview, projects, quotas, repositories, requests, robots,
+    tags, tokens, usage, users,
 };
 
 /// One operation of the API.
@@ -141,6 +141,13 @@ routes! {
     "createProjectRequest" "POST" "/api/v2.0/project-requests" Checked requests::create;
     "getProjectRequest" "GET" "/api/v2.0/project-requests/{id}" Checked requests::get;
     "decideProjectRequest" "PUT" "/api/v2.0/project-requests/{id}" Checked requests::decide;
+    "getGCHistory" "GET" "/api/v2.0/system/gc" Checked collections::list;
+    "getGCSchedule" "GET" "/api/v2.0/system/gc/schedule" Checked collections::schedule;
+    "createGCSchedule" "POST" "/api/v2.0/system/gc/schedule" Checked collections::create_schedule;
+    "updateGCSchedule" "PUT" "/api/v2.0/system/gc/schedule" Checked collections::update_schedule;
+    "getGC" "GET" "/api/v2.0/system/gc/{gc_id}" Checked collections::get;
+    "stopGC" "PUT" "/api/v2.0/system/gc/{gc_id}" Checked collections::stop;
+    "getGCLog" "GET" "/api/v2.0/system/gc/{gc_id}/log" Checked collections::log;
     "listQuotas" "GET" "/api/v2.0/quotas" Checked quotas::list;
     "getQuota" "GET" "/api/v2.0/quotas/{id}" Checked quotas::get;
     "updateQuota" "PUT" "/api/v2.0/quotas/{id}" Checked quotas::update;

@@ -3,17 +3,21 @@
 //! Invariant: everything a handler writes through here carries the fencing number of its claim; once another
 //! worker has taken the job over, or it was stopped for good, nothing is written any more.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use database::{Database, Tx};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::JobError;
 
-/// Characters of the log kept in the row: some hundred lines, the newest.
-const LOG_CHARS_MAX: i32 = 16_384;
+/// Lines that one attempt may write. What comes after them is not kept, and the log says so.
+const LINES_MAX: u64 = 100_000;
+
+/// How long a job waits between two looks whether it is its turn.
+const TURN_PAUSE: Duration = Duration::from_millis(500);
 
 /// The job a handler is running. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ pub(crate) struct Held {
     pub(crate) told: AtomicBool,
     /// The outcome is being written: a heartbeat that finds nothing is no surprise.
     pub(crate) settling: AtomicBool,
+    /// Lines of the log written under this claim.
+    pub(crate) lines: AtomicU64,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -76,6 +82,7 @@ impl JobContext {
             lost: AtomicBool::new(false),
             told: AtomicBool::new(false),
             settling: AtomicBool::new(false),
+            lines: AtomicU64::new(0),
             shutdown: CancellationToken::new(),
         }))
     }
@@ -137,26 +144,94 @@ impl JobContext {
         self.expect_row(written.rows_affected() == 1)
     }
 
-    /// Adds a line to the job's log, which administrators see. The newest 16 384 characters are kept.
+    /// Adds a line to the job's log, which those may read who may see the job.
     ///
     /// # Errors
     /// As [`JobContext::progress`].
     pub async fn log(&self, line: &str) -> Result<(), JobError> {
+        self.log_all(&[line.to_owned()]).await
+    }
+
+    /// Adds lines to the job's log in one statement. Of one attempt 100 000 lines are kept.
+    ///
+    /// # Errors
+    /// As [`JobContext::progress`].
+    pub async fn log_all(&self, lines: &[String]) -> Result<(), JobError> {
         let Some(database) = &self.held.database else {
             return Ok(());
         };
+        let before = self.held.lines.fetch_add(lines.len() as u64, Ordering::Relaxed);
+        let room = LINES_MAX.saturating_sub(before) as usize;
+        let mut kept: Vec<String> =
+            lines.iter().take(room).map(|line| line.replace('\0', "\u{fffd}")).collect();
+        if kept.len() < lines.len() && before <= LINES_MAX {
+            kept.push(format!("more than {LINES_MAX} lines; the rest is not kept"));
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
         let written = sqlx::query!(
-            "update queue.jobs set log_tail = right(log_tail || $3::text || e'\\n', $4)
+            "insert into queue.lines (job_id, line)
+             select j.id, l.line from queue.jobs j cross join unnest($3::text[]) with ordinality as l (line, place)
+             where j.id = $1 and j.fence = $2 and j.state in ('running', 'stopping')
+             order by l.place",
+            self.held.id,
+            self.held.fence,
+            &kept
+        )
+        .execute(database.pool())
+        .await
+        .map_err(database::Error::from)?;
+        self.expect_row(written.rows_affected() > 0)
+    }
+
+    /// Says what the job came to so far; the last word stays with the row.
+    ///
+    /// # Errors
+    /// As [`JobContext::progress`], and `Fail` when it is no plain data.
+    pub async fn result(&self, result: &impl Serialize) -> Result<(), JobError> {
+        let Some(database) = &self.held.database else {
+            return Ok(());
+        };
+        let result = serde_json::to_value(result).map_err(JobError::fail)?;
+        let written = sqlx::query!(
+            "update queue.jobs set result = $3
              where id = $1 and fence = $2 and state in ('running', 'stopping')",
             self.held.id,
             self.held.fence,
-            line.replace('\0', "\u{fffd}"),
-            LOG_CHARS_MAX
+            result
         )
         .execute(database.pool())
         .await
         .map_err(database::Error::from)?;
         self.expect_row(written.rows_affected() == 1)
+    }
+
+    /// Waits until no older job of the same kind runs; for kinds of which one runs at a time while others queue up.
+    /// Returns at once when the job is cancelled.
+    ///
+    /// # Errors
+    /// `Retry` when the database does not answer.
+    pub async fn wait_for_turn(&self) -> Result<(), JobError> {
+        let Some(database) = &self.held.database else {
+            return Ok(());
+        };
+        while !self.cancelled() {
+            let occupied = sqlx::query_scalar!(
+                r#"select exists (select 1 from queue.jobs
+                                  where kind = $1 and id < $2 and state in ('running', 'stopping')) as "occupied!""#,
+                self.held.kind,
+                self.held.id
+            )
+            .fetch_one(database.pool())
+            .await
+            .map_err(database::Error::from)?;
+            if !occupied {
+                return Ok(());
+            }
+            tokio::time::sleep(TURN_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Makes the handler's own transaction depend on the claim: it can commit only while this worker still has

@@ -21,8 +21,8 @@ mod tests;
 
 pub use config::Config;
 pub use context::JobContext;
-pub use history::{Filter, History, Record, stop};
+pub use history::{Filter, History, Line, Record, stop};
 pub use job::{Event, Job, JobError};
 pub use runner::Runner;
-pub use schedule::CronInvalid;
+pub use schedule::{CronInvalid, Schedule, ScheduleError, remove_schedule, schedule, set_schedule};
 pub use submit::{publish, submit};

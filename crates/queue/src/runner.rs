@@ -7,7 +7,7 @@
 //! lease until its outcome is written; when the lease is lost the handler is aborted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -254,6 +254,7 @@ impl Shared {
             lost: AtomicBool::new(false),
             told: AtomicBool::new(false),
             settling: AtomicBool::new(false),
+            lines: AtomicU64::new(0),
             shutdown: self.shutdown.clone(),
         });
         let context = JobContext::new(held.clone());

@@ -3,6 +3,82 @@
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use database::{Database, Tx};
+use serde_json::Value;
+
+use crate::job::Job;
+
+/// A schedule that somebody set while the program runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    pub cron: String,
+    /// What each job is told.
+    pub payload: Value,
+    pub next_run_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The schedule of that name, unless there is none or it is switched off.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn schedule(database: &Database, name: &str) -> Result<Option<Schedule>, database::Error> {
+    let found = sqlx::query_as!(
+        Schedule,
+        "select cron, payload, next_run_at, updated_at from queue.schedules where name = $1 and enabled",
+        name
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    Ok(found)
+}
+
+/// Asks for the job again and again from now on, in place of what the name stood for.
+///
+/// # Errors
+/// `Cron` when the expression is none or names no time that ever comes; when the database does not answer.
+pub async fn set_schedule<J: Job>(tx: &mut Tx, name: &str, cron: &str, job: &J) -> Result<(), ScheduleError> {
+    let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut **tx).await?;
+    let next = next_after(cron, now)?;
+    let payload = serde_json::to_value(job).map_err(|err| sqlx::Error::Encode(err.into()))?;
+    sqlx::query!(
+        "insert into queue.schedules (name, kind, cron, payload, next_run_at) values ($1, $2, $3, $4, $5)
+         on conflict (name) do update set kind = excluded.kind, cron = excluded.cron, payload = excluded.payload,
+             next_run_at = excluded.next_run_at, enabled = true, updated_at = now()",
+        name,
+        J::KIND,
+        cron,
+        payload,
+        next
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends a schedule; none of that name is no error.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn remove_schedule(tx: &mut Tx, name: &str) -> Result<(), database::Error> {
+    sqlx::query!("delete from queue.schedules where name = $1", name).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Why a schedule was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error(transparent)]
+    Cron(#[from] CronInvalid),
+    #[error("the schedule could not be written")]
+    Storage(#[source] database::Error),
+}
+
+impl From<sqlx::Error> for ScheduleError {
+    fn from(err: sqlx::Error) -> Self {
+        Self::Storage(err.into())
+    }
+}
 
 /// The text is not a cron expression with six fields.
 #[derive(Debug, thiserror::Error)]

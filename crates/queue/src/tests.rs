@@ -779,3 +779,66 @@ async fn work_is_counted_while_it_is_done_or_about_to_be_tried_again() {
     }
     assert_eq!(jobs.at_work().await.unwrap(), 3);
 }
+
+#[tokio::test]
+async fn a_log_has_all_lines_in_order_and_a_result_stays() {
+    let database = database().await;
+    let mut runner = Runner::new((*database).clone(), config());
+    runner.handle::<Work, _, _>(|_, ctx| async move {
+        let lines: Vec<String> = (0..60_000).map(|number| number.to_string()).collect();
+        ctx.log_all(&lines).await?;
+        ctx.log_all(&lines).await?;
+        ctx.log("one more").await?;
+        ctx.result(&[1, 2]).await
+    });
+    let running = Running::start(runner);
+    let id = ask(&database, Work { number: 1 }).await.unwrap();
+    let done = reach(&database, id, &["done", "failed"]).await;
+    assert_eq!((done.state.as_str(), done.result), ("done", Some(serde_json::json!([1, 2]))));
+    assert!(
+        done.log_tail.ends_with("\n39999\nmore than 100000 lines; the rest is not kept\n"),
+        "{}",
+        done.log_tail
+    );
+    let history = History::new((*database).clone());
+    let (mut after, mut lines) = (0, Vec::new());
+    loop {
+        let page = history.lines(id, after).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.number;
+        lines.extend(page.into_iter().map(|line| line.line));
+    }
+    assert_eq!(lines.len(), 100_001);
+    assert!((0..60_000).all(|number| lines[number] == number.to_string()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn kinds_that_take_turns_run_one_at_a_time_in_order() {
+    let database = database().await;
+    let mut runner = Runner::new((*database).clone(), config());
+    let (calls, release) = (Calls::default(), Arc::new(tokio::sync::Notify::new()));
+    let (seen, wait) = (calls.clone(), release.clone());
+    runner.handle::<Work, _, _>(move |job, ctx| {
+        let (seen, wait) = (seen.clone(), wait.clone());
+        async move {
+            ctx.wait_for_turn().await?;
+            seen.lock().unwrap().push(job.number);
+            wait.notified().await;
+            Ok(())
+        }
+    });
+    let running = Running::start(runner);
+    let mut ids = Vec::new();
+    for number in 1..=3 {
+        ids.push(ask(&database, Work { number }).await.unwrap());
+    }
+    for (number, id) in (1_u32..).zip(ids) {
+        until("the turn", || calls.lock().unwrap().len() == number as usize).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(*calls.lock().unwrap(), (1..=number).collect::<Vec<_>>());
+        release.notify_one();
+        reach(&database, id, &["done"]).await;
+    }
+    running.stop().await;
+}

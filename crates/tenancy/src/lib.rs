@@ -50,10 +50,13 @@ pub use grant::Visible;
 pub use members::{Member, MemberCounts, MemberName, MemberRef, NewMember};
 pub use overview::Statistics;
 pub use people::{
+    CreateCollection, ListCollections, ReadCollection, ReadInstallationNaming, StopCollection,
+    UpdateCollections, UpdateInstallationNaming,
+};
+pub use people::{
     CreateGroup, CreateUser, DeleteGroup, DeleteUser, ListGroups, ListUsers, ReadGroup, ReadUser,
     SystemAction, SystemPermit, UpdateGroup, UpdateUser, UserPermit,
 };
-pub use people::{ReadInstallationNaming, UpdateInstallationNaming};
 pub use permissions_document::permissions_document;
 pub use permit::{
     CreateArtifact, CreateMember, CreateMetadata, CreateRobot, CreateTag, DeleteArtifact, DeleteMember,

@@ -54,9 +54,15 @@ actions!(
     DeleteGroup = "user-group" Delete "user_group_delete" "user_group",
     ReadInstallationNaming = "configuration" Read "naming_policy_read" "naming_policy",
     UpdateInstallationNaming = "configuration" Update "naming_policy_update" "naming_policy",
+    ListCollections = "garbage-collection" List "gc_list" "gc",
+    ReadCollection = "garbage-collection" Read "gc_read" "gc",
+    CreateCollection = "garbage-collection" Create "gc_start" "gc",
+    UpdateCollections = "garbage-collection" Update "gc_schedule_update" "gc",
+    StopCollection = "garbage-collection" Stop "gc_stop" "gc",
 );
 
 /// Proof that `caller` may do `A` with whatever on the installation it is about.
+#[derive(Clone)]
 pub struct SystemPermit<A> {
     pub(crate) caller: Caller,
     _action: PhantomData<A>,

@@ -92,6 +92,7 @@ pub(crate) fn checked_metadata(metadata: &BTreeMap<String, String>) -> Result<Va
             }
             "reuse_sys_cve_allowlist" => boolean(key, value)?.to_string(),
             "severity" => severity(value)?,
+            "untagged_days" => untagged_days(value)?,
             _ => continue,
         };
         checked.insert(key.clone(), value.into());
@@ -104,6 +105,15 @@ pub(crate) fn boolean(key: &str, value: &str) -> Result<bool, Error> {
         "true" | "True" | "1" => Ok(true),
         "false" | "False" | "0" => Ok(false),
         _ => Err(Error::Invalid(format!("{key} takes \"true\" or \"false\""))),
+    }
+}
+
+/// How long artifacts without a tag stay: `keep`, or days since the push or the last tag.
+fn untagged_days(value: &str) -> Result<String, Error> {
+    match value.parse::<u16>() {
+        _ if value == "keep" => Ok(value.to_owned()),
+        Ok(days) if days <= 3650 => Ok(days.to_string()),
+        _ => Err(Error::Invalid("untagged_days takes keep, or days from 0 to 3650".to_owned())),
     }
 }
 

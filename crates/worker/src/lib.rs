@@ -1,11 +1,11 @@
-//! Runs jobs, schedules and event subscribers.
+//! Runs jobs, schedules and event subscribers, and the collector of garbage, which never ends.
 //!
 //! It does no work itself: what a job does belongs to the domain that owns it, and how jobs are claimed,
 //! retried and remembered belongs to `queue`. Here is only who does what, in [`roster`].
 
 pub mod roster;
 
-use catalog::Catalog;
+use catalog::{Catalog, Collector};
 use identity::Identity;
 use queue::{CronInvalid, Runner};
 use tenancy::Tenancy;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// The worker of a process. Any number of processes may have one; they share the work.
 pub struct Worker {
     runner: Runner,
+    collector: Collector,
 }
 
 impl Worker {
@@ -28,11 +29,11 @@ impl Worker {
         catalog: &Catalog,
     ) -> Result<Self, CronInvalid> {
         roster::register(&mut runner, identity, tenancy, catalog)?;
-        Ok(Self { runner })
+        Ok(Self { runner, collector: catalog.collector.clone() })
     }
 
     /// Works until `shutdown`; jobs in hand get to their next boundary or are handed back.
     pub async fn run(self, shutdown: CancellationToken) {
-        self.runner.run(shutdown).await;
+        tokio::join!(self.runner.run(shutdown.clone()), self.collector.run(shutdown));
     }
 }

@@ -3,7 +3,7 @@
 //! The history of finished jobs is purged by every runner itself. Counters and buffered trail entries are not
 //! jobs: they live in the memory of a process and are written by its own tasks.
 
-use catalog::{Catalog, Expire, Recount, RemoveProject, RollUpDays};
+use catalog::{Catalog, CollectGarbage, Expire, Recount, RemoveProject, RollUpDays};
 use identity::keys::Rotate;
 use identity::{Identity, Purge};
 use queue::{CronInvalid, JobError, Runner};
@@ -65,6 +65,13 @@ pub(crate) fn register(
     runner.handle(move |job: RemoveProject, context| {
         let removals = removals.clone();
         async move { removals.run(job, context).await }
+    });
+
+    // Runs of the collector that somebody asked for; its schedule is set while the program runs.
+    let collector = catalog.collector.clone();
+    runner.handle(move |job: CollectGarbage, context| {
+        let collector = collector.clone();
+        async move { collector.run_job(job, context).await }
     });
 
     // What quotas say is used, against what is there.

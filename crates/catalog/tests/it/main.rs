@@ -6,6 +6,7 @@ extern crate hythe_catalog as catalog;
 
 mod accounting;
 mod bucket;
+mod collector;
 mod days;
 mod listed;
 mod manifests;

@@ -49,14 +49,7 @@ async fn a_pull_is_an_act_unless_it_is_switched_off() {
     assert_eq!(pulls(&world).await, both, "switched off while it runs");
     assert!(switch("delete_project").await.is_err(), "changes are always recorded");
     switch("").await.unwrap();
-    let config = Config {
-        upload_hours_max: 168,
-        upload_empty_minutes_max: 15,
-        uploads_per_account_max: 20,
-        uploads_per_project_max: 30,
-        pull_flush_seconds: 1,
-        audit_pulls: false,
-    };
+    let config = Config { audit_pulls: false, ..crate::world::config() };
     let silent = Catalog::new(world.database.clone(), BlobStore::memory(), world.tenancy.clone(), config);
     pull(&world, &silent, &tag).await;
     assert_eq!(pulls(&world).await, both, "switched off from the start");

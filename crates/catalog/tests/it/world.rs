@@ -16,6 +16,19 @@ use tenancy::{NewProject, Tenancy};
 /// The config of every image.
 pub const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
 
+/// Configuration of every world.
+pub fn config() -> catalog::Config {
+    catalog::Config {
+        upload_hours_max: 168,
+        upload_empty_minutes_max: 15,
+        uploads_per_account_max: 20,
+        uploads_per_project_max: 30,
+        pull_flush_seconds: 1,
+        audit_pulls: true,
+        gc: catalog::CollectorConfig::default(),
+    }
+}
+
 pub struct World {
     pub database: TestDatabase,
     pub catalog: Catalog,
@@ -37,19 +50,7 @@ impl World {
                 .await
                 .unwrap();
         let tenancy = Tenancy::new(database.clone(), identity, tenancy::Config::default());
-        let catalog = Catalog::new(
-            database.clone(),
-            store,
-            tenancy.clone(),
-            catalog::Config {
-                upload_hours_max: 168,
-                upload_empty_minutes_max: 15,
-                uploads_per_account_max: 20,
-                uploads_per_project_max: 30,
-                pull_flush_seconds: 1,
-                audit_pulls: true,
-            },
-        );
+        let catalog = Catalog::new(database.clone(), store, tenancy.clone(), config());
         let id: i64 = sqlx::query_scalar(
             "insert into identity.users (username, sysadmin) values ('ana', true) returning id",
         )

@@ -5,6 +5,7 @@
 
 pub(super) mod artifact;
 mod credentials;
+pub(super) mod gc;
 pub(super) mod label;
 mod login;
 pub(super) mod project;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 pub(super) use artifact::Artifact;
+pub(super) use gc::Gc;
 pub(super) use label::Label;
 pub(super) use login::{Login, Logout};
 pub(super) use project::Project;
@@ -64,6 +66,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
             "hythe artifact label team-a/app:1.0 stable",
         ],
     ),
+    ("gc", &["hythe gc run --dry-run", "hythe gc log 7", "hythe gc list --limit 5"]),
     ("label", &["hythe label create stable --project team-a --color '#00ff00'"]),
     (
         "robot",

@@ -56,7 +56,11 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
         wrong("database.owner_url", "set database.url too".to_owned());
     }
     let limits = &http.limits;
-    let ranges: [(&str, u64, u64, u64); 20] = [
+    let gc = &settings.catalog.gc;
+    if !(-1..=3650).contains(&gc.untagged_days) {
+        wrong("catalog.gc.untagged_days", format!("{} is not between -1 and 3650", gc.untagged_days));
+    }
+    let ranges: [(&str, u64, u64, u64); 23] = [
         ("http.workers", http.workers as u64, 0, 512),
         ("http.worker_blocking_threads_max", http.worker_blocking_threads_max as u64, 1, 512),
         ("http.keep_alive_seconds", http.keep_alive_seconds, 1, 3600),
@@ -77,6 +81,9 @@ pub(super) fn check(settings: &Settings, merged: &Merged, problems: &mut Vec<Pro
         ("catalog.upload_hours_max", settings.catalog.upload_hours_max.into(), 1, 8760),
         ("catalog.upload_empty_minutes_max", settings.catalog.upload_empty_minutes_max.into(), 1, 10_080),
         ("catalog.pull_flush_seconds", settings.catalog.pull_flush_seconds, 1, 3600),
+        ("catalog.gc.grace_seconds", gc.grace_seconds.into(), 60, 31_536_000),
+        ("catalog.gc.interval_seconds", gc.interval_seconds.into(), 1, 3600),
+        ("catalog.gc.pulled_days", gc.pulled_days.into(), 0, 3650),
     ];
     for (key, value, low, high) in ranges {
         if !(low..=high).contains(&value) {

@@ -112,6 +112,7 @@ impl World {
                 uploads_per_project_max: 30,
                 pull_flush_seconds: 1,
                 audit_pulls: true,
+                gc: catalog::CollectorConfig::default(),
             },
         );
         let config = Config { external_url: None, first_password: Arc::new(|| false) };

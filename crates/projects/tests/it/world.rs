@@ -91,6 +91,7 @@ impl World {
                 uploads_per_project_max: 30,
                 pull_flush_seconds: 1,
                 audit_pulls: true,
+                gc: catalog::CollectorConfig::default(),
             },
         );
         let config = Config {

@@ -137,7 +137,7 @@ impl Session {
 }
 
 /// The result of writing to standard output. A reader that has gone away is no failure; there is nothing more to do.
-fn written(result: io::Result<()>) -> Result<Option<Exit>, Failure> {
+pub(super) fn written(result: io::Result<()>) -> Result<Option<Exit>, Failure> {
     match result {
         Ok(()) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(Exit::Done)),

@@ -68,6 +68,7 @@ impl Scenario {
         self.immutable(contract).await;
         self.robots(contract).await;
         self.quotas(contract).await;
+        self.collections(contract).await;
         self.trail(contract).await;
         self.deletions(contract).await;
     }
@@ -650,6 +651,39 @@ impl Scenario {
         contract.succeeds(call("updateQuota").at("id", &id).body(&sent)).await;
         let read = self.read(contract, call("getQuota").at("id", &id)).await;
         contract.kept("updateQuota", &sent, &read, &[("hard", "/hard")], &[]);
+    }
+
+    async fn collections(&self, contract: &mut Contract) {
+        let run = json!({"schedule": {"type": "Manual"},
+                         "parameters": {"delete_untagged": false, "dry_run": true, "workers": 2}});
+        contract.succeeds(call("createGCSchedule").body(&run)).await;
+        let mut listed = self.read(contract, call("getGCHistory")).await;
+        for _ in 0..200 {
+            if listed[0]["job_status"] == "Success" {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            listed = self.read(contract, call("getGCHistory").query("sort", "-id")).await;
+        }
+        assert_eq!(listed[0]["job_status"], "Success", "{listed}");
+        let told: serde_json::Value =
+            serde_json::from_str(listed[0]["job_parameters"].as_str().unwrap()).unwrap();
+        assert_eq!(told, run["parameters"]);
+        let id = listed[0]["id"].to_string();
+        self.read(contract, call("getGC").at("gc_id", &id)).await;
+        contract.succeeds(call("getGCLog").at("gc_id", &id)).await;
+        contract.succeeds(call("stopGC").at("gc_id", &id)).await;
+        let daily = json!({"schedule": {"type": "Custom", "cron": "0 15 3 * * *"}, "parameters": {}});
+        contract.succeeds(call("createGCSchedule").body(&daily)).await;
+        let weekly = json!({"schedule": {"type": "Weekly", "cron": "0 0 0 * * 0"}, "parameters": {"delete_untagged": true}});
+        contract.succeeds(call("updateGCSchedule").body(&weekly)).await;
+        let read = self.read(contract, call("getGCSchedule")).await;
+        assert_eq!(
+            (&read["schedule"]["type"], &read["schedule"]["cron"]),
+            (&json!("Weekly"), &json!("0 0 0 * * 0"))
+        );
+        contract.succeeds(call("updateGCSchedule").body(&json!({"schedule": {"type": "None"}}))).await;
+        contract.succeeds(call("getGCSchedule")).await;
     }
 
     async fn trail(&self, contract: &mut Contract) {

@@ -52,6 +52,22 @@ pub const ADDITIONS: &[(&[&str], &[&str])] = &[
             "/*/repeated",
         ],
     ),
+    // What a run came to, and why it ended as it did.
+    (
+        &["getGCHistory"],
+        &[
+            "/*/message",
+            "/*/result",
+            "/*/result/sessions",
+            "/*/result/manifests",
+            "/*/result/blobs",
+            "/*/result/bytes",
+        ],
+    ),
+    (
+        &["getGC"],
+        &["/message", "/result", "/result/sessions", "/result/manifests", "/result/blobs", "/result/bytes"],
+    ),
     // Whether people may ask for projects, and how long things can be restored.
     (&["getConfigurations"], &["/project_request_enabled", "/restore_days"]),
 ];
