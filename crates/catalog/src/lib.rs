@@ -48,7 +48,7 @@ pub use blobs::{Blob, Blobs};
 pub use copy::Copies;
 pub use error::Error;
 pub use expiry::{Expire, Removed};
-pub use history::{TagChange, TagEntry, TagHistory};
+pub use history::{Matching, TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, LockedTag, RuleInput, Selector};
 pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
@@ -62,7 +62,7 @@ pub use referrers::{Referrer, Referrers};
 pub use removal::{Removal, Removals, RemoveProject};
 pub use repositories::{Repositories, Repository};
 pub use store::{record_store_roots, store_record};
-pub use tags::{Tag, Tags};
+pub use tags::{DELETED_MAX, Tag, Tags};
 pub use uploads::{Body, ChunkRange, Patience, Session, Uploads};
 
 use blobstore::BlobStore;
