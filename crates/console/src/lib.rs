@@ -11,6 +11,7 @@
 mod assets;
 mod cookies;
 mod failure;
+mod file;
 mod form;
 mod format;
 mod list;

@@ -137,6 +137,7 @@ macro_rules! sources {
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/project.ftl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/admin.ftl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/me.ftl")),
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/lists.ftl")),
         ]
     };
 }

@@ -72,13 +72,17 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
 }
 
 #[derive(Template)]
-#[template(path = "jobs/one.html")]
+#[template(path = "jobs/one.html", blocks = ["rows"])]
 struct JobPage {
     s: Shell,
     job: Record,
 }
 
 impl JobPage {
+    fn finished(&self) -> bool {
+        self.job.finished_at.is_some()
+    }
+
     fn state(&self, name: &str) -> (&'static str, &'static str) {
         state(name)
     }
@@ -91,5 +95,6 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         .shell("jobs", format!("{} {}", job.kind, job.id))
         .crumb(view.t("admin-title"), "/admin")
         .crumb(view.t("jobs-title"), "/admin/jobs");
-    view.page(&JobPage { s, job })
+    let page = JobPage { s, job };
+    view.part(&page, &page.as_rows())
 }

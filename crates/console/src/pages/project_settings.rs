@@ -2,7 +2,6 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use askama::Template;
 use catalog::Removal;
 use tenancy::list::Query;
@@ -14,9 +13,6 @@ use crate::problem::Problem;
 use crate::shell::{Shell, Told, segment};
 use crate::size;
 use crate::view::View;
-
-/// Seconds between two looks at a job that is not finished.
-const REFRESH_SECONDS: &str = "3";
 
 #[derive(Template)]
 #[template(path = "projects/settings.html")]
@@ -157,7 +153,7 @@ pub(crate) async fn delete(view: &mut View) -> Result<HttpResponse, Failure> {
 }
 
 #[derive(Template)]
-#[template(path = "projects/deletion.html")]
+#[template(path = "projects/deletion.html", blocks = ["rows"])]
 struct DeletionPage {
     s: Shell,
     job: Removal,
@@ -181,15 +177,9 @@ impl DeletionPage {
     }
 }
 
-/// How far a deletion is. The page comes again by itself until the job is finished.
+/// How far a deletion is. The page, or its part, comes again by itself until the job is finished.
 pub(crate) async fn deletion(view: &mut View) -> Result<HttpResponse, Failure> {
     let job = view.state.catalog.removals.find(&view.caller, view.number("job")?).await?;
     let page = DeletionPage { s: view.shell("projects", view.t("removal-title")), job };
-    let mut response = view.page(&page)?;
-    if !page.finished() {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(REFRESH_SECONDS));
-    }
-    Ok(response)
+    view.part(&page, &page.as_rows())
 }

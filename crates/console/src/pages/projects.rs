@@ -16,7 +16,7 @@ use crate::size;
 use crate::view::View;
 
 #[derive(Template)]
-#[template(path = "projects/list.html")]
+#[template(path = "projects/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -65,12 +65,9 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let page = view.state.tenancy.project_list(&view.caller, &query).await?;
     l.total = page.total;
     let creation = Creation::of(view).await?;
-    view.page(&ListPage {
-        s: view.shell("projects", view.t("projects-title")),
-        l,
-        projects: page.rows,
-        creation,
-    })
+    let page =
+        ListPage { s: view.shell("projects", view.t("projects-title")), l, projects: page.rows, creation };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 /// What was typed into the form of a new project.

@@ -5,6 +5,7 @@ extern crate hythe_console as console;
 
 mod admin;
 mod docs;
+mod lists;
 mod me;
 mod members;
 mod policies;

@@ -17,7 +17,7 @@ use crate::view::View;
 const PROJECTS: i64 = 10;
 
 #[derive(Template)]
-#[template(path = "admin/storage.html")]
+#[template(path = "admin/storage.html", blocks = ["rows"])]
 struct StoragePage {
     s: Shell,
     l: List,
@@ -49,5 +49,6 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     });
     let repositories = repositories.collect();
     let s = admin_shell(view, "admin-storage", view.t("storage-title"));
-    view.page(&StoragePage { s, l, statistics, store, rooms, projects, repositories })
+    let page = StoragePage { s, l, statistics, store, rooms, projects, repositories };
+    view.list(&page.l, &page, &page.as_rows())
 }
