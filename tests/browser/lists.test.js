@@ -95,6 +95,7 @@ test("more filters, their chips, and the size of pages", async () => {
   const found = await rows(page);
   assert.ok(found.some((row) => row.startsWith("2.0")) && !found.some((row) => row.startsWith("amd64")), `${found}`);
   assert.ok(page.url().includes("sort=natural"), page.url());
+  await page.keyboard.press("Escape");
   await page.click(".chips a >> nth=0");
   assert.ok((await rows(page)).length > found.length);
   await page.goto("/projects/team-a/repositories/many?sort=natural");

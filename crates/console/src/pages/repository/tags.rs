@@ -171,7 +171,8 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let summary = summary(&repository.description);
     let labels = view.state.catalog.labels.names(&permit).await?;
     let all = l.inside(&format!("{base}/-/delete-tags"), &[("all", "1")]);
-    let deleted = view.told().is_some_and(|told| told.is("told-tag-deleted") || told.is("told-tags-deleted"));
+    let messages = ["told-tag-deleted", "told-tags-deleted", "told-tags-deleted-part"];
+    let deleted = view.told().is_some_and(|told| messages.iter().any(|key| told.is(key)));
     let may_delete = permit.rights().allow(Resource::Tag, Action::Delete);
     let may_push = permit.rights().allow(Resource::Repository, Action::Push);
     let platforms = KNOWN_PLATFORMS;
@@ -272,7 +273,7 @@ fn summary(description: &str) -> String {
 }
 
 /// Tags shown of many that are to be deleted.
-const SHOWN_MAX: i64 = 25;
+const SHOWN_MAX: i64 = 10;
 
 /// One tag to delete.
 struct Doomed {
