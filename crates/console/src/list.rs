@@ -9,7 +9,7 @@ use crate::shell::Shell;
 use crate::view::{View, field};
 
 /// Filters with the keys of their names.
-const NAMES: [(&str, &str); 21] = [
+const NAMES: [(&str, &str); 23] = [
     ("actor", "audit-actor"),
     ("operation", "audit-operation"),
     ("kind", "audit-kind"),
@@ -29,6 +29,8 @@ const NAMES: [(&str, &str); 21] = [
     ("trust", "lists-trust"),
     ("pushed-from", "lists-pushed-from"),
     ("pushed-to", "lists-pushed-to"),
+    ("pulled-from", "lists-pulled-from"),
+    ("pulled-to", "lists-pulled-to"),
     ("idle", "lists-idle"),
     ("type", "repository-kind"),
 ];

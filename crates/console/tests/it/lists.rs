@@ -117,7 +117,9 @@ async fn columns_are_left_out() {
 async fn tags_are_found_by_what_they_are() {
     let (world, project, ana) = shop().await;
     let label = format!(
-        "insert into catalog.labels (project_id, name) values ({project}, 'good'), ({project}, 'other');
+        "update catalog.tags set last_pulled_at = now() where name = 'v3';
+         update catalog.tags set last_pulled_at = '2020-01-02 12:00+00' where name = 'v4';
+         insert into catalog.labels (project_id, name) values ({project}, 'good'), ({project}, 'other');
          insert into catalog.manifest_labels (manifest_id, label_id)
              select t.manifest_id, l.id from catalog.tags t, catalog.labels l
              where t.name = 'old' and l.name = 'good'"
@@ -130,9 +132,11 @@ async fn tags_are_found_by_what_they_are() {
         ("platform=linux%2Farm&q=o", vec!["old"]),
         ("label=good", vec!["old"]),
         ("label=other", vec![]),
-        ("idle=90", vec!["old"]),
-        ("idle=101", vec![]),
+        ("idle=90", vec!["old", "v4"]),
+        ("idle=101", vec!["v4"]),
         ("pushed-from=2020-01-01&pushed-to=2020-01-02", vec![]),
+        ("pulled-from=2020-01-03", vec!["v3"]),
+        ("pulled-to=2020-01-02", vec!["v4"]),
         ("trust=signed", vec![]),
         ("trust=unsigned&label=good", vec!["old"]),
         // What says nothing is passed over.

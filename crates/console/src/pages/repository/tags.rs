@@ -35,7 +35,8 @@ const MATCHING_MAX: usize = 10_000;
 
 const SORTS: [&str; 6] = ["-push_time", "natural", "-semver", "-size", "-pull_time", "-pull_count"];
 
-const FILTERS: [&str; 6] = ["platform", "pushed-from", "pushed-to", "idle", "trust", "label"];
+const FILTERS: [&str; 8] =
+    ["platform", "pushed-from", "pushed-to", "pulled-from", "pulled-to", "idle", "trust", "label"];
 
 /// Platforms to choose from.
 const KNOWN_PLATFORMS: [&str; 10] = [
@@ -117,11 +118,16 @@ fn query(l: &List, now: DateTime<Utc>) -> Query {
         _ => {}
     }
     let day = |name: &str| l.filter(name).parse::<NaiveDate>().ok();
-    let (from, to) = (day("pushed-from"), day("pushed-to"));
-    if from.is_some() || to.is_some() {
-        let min = from.map(|day| format!("{day}T00:00:00Z"));
-        let max = to.map(|day| format!("{day}T23:59:59.999999Z"));
-        term("push_time", Term::Range { min, max });
+    for (key, from, to) in
+        [("push_time", "pushed-from", "pushed-to"), ("pull_time", "pulled-from", "pulled-to")]
+    {
+        let (from, to) = (day(from), day(to));
+        if from.is_some() || to.is_some() {
+            // Both days belong to the range.
+            let min = from.map(|day| format!("{day}T00:00:00Z"));
+            let max = to.map(|day| format!("{day}T23:59:59.999999Z"));
+            term(key, Term::Range { min, max });
+        }
     }
     let days = l.filter("idle").parse().ok().filter(|days| (1..=36_500).contains(days));
     if let Some(since) = days.and_then(|days| now.checked_sub_days(Days::new(days))) {
