@@ -8,5 +8,6 @@ after(close);
 await import("./accessibility.test.js");
 await import("./scripts.test.js");
 await import("./security.test.js");
+await import("./lists.test.js");
 await import("./look.test.js");
 await import("./edits.test.js");

@@ -222,13 +222,16 @@ class Seed:
         self.image(longest, "v" * 128)
 
     def many_tags(self):
-        repository = "team-a/many"
+        self.same_image("team-a/many", [f"build-{number:05}" for number in range(TAGS)])
+        # To be deleted.
+        self.same_image("open/bulk", [f"bulk-{number:02}" for number in range(60)])
+
+    def same_image(self, repository, tags):
         layer = self.blob(repository, archive({"one": "1"}), LAYER)
         config = self.blob(repository, b'{"architecture":"amd64","os":"linux"}', CONFIG)
         document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
-        tags = [f"build-{number:05}" for number in range(TAGS)]
         digest = "sha256:" + hashlib.sha256(json.dumps(document).encode()).hexdigest()
-        for start in range(0, TAGS, TAGS_PER_REQUEST):
+        for start in range(0, len(tags), TAGS_PER_REQUEST):
             query = urlencode([("tag", tag) for tag in tags[start : start + TAGS_PER_REQUEST]])
             self.manifest(repository, digest, document, query=f"?{query}")
 

@@ -21,6 +21,47 @@
     setTimeout(() => { button.textContent = before; }, 2000);
   });
 
+  // Lists and jobs come again in parts. What is new in them is said once.
+  let said = "";
+  document.addEventListener("htmx:after:swap", () => {
+    lost(false);
+    const text = document.querySelector("[data-say]")?.textContent.trim() ?? "";
+    if (live() && text !== said) live().textContent = text;
+    said = text;
+    document.querySelectorAll("input[name=return]").forEach((field) => { if (!field.closest("#list")) field.value = location.pathname + location.search; });
+  });
+
+  // A server that does not answer is asked again: by jobs at their next look, by lists here.
+  const lost = (gone) => { const note = document.getElementById("lost"); if (note) note.hidden = !gone; };
+  let again;
+  const retry = (source) => {
+    lost(true);
+    clearTimeout(again);
+    if (source.matches?.("form")) again = setTimeout(() => { if (source.isConnected) source.requestSubmit(); }, 2000);
+  };
+  document.addEventListener("htmx:error", (event) => {
+    if (event.detail.ctx && !event.detail.ctx.text) retry(event.target);
+  });
+  document.addEventListener("htmx:before:response", (event) => {
+    if (event.detail.ctx.response.status < 500) return;
+    event.preventDefault();
+    retry(event.target);
+  });
+
+  // With the shift key, all boxes from the last one to this one follow it.
+  let last;
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest?.("td.pick input");
+    if (!box) return;
+    const boxes = [...box.closest("table").querySelectorAll("td.pick input")];
+    const from = boxes.indexOf(last);
+    if (event.shiftKey && from >= 0) {
+      const ends = [from, boxes.indexOf(box)].sort((one, other) => one - other);
+      boxes.slice(ends[0], ends[1] + 1).forEach((between) => { between.checked = box.checked; });
+    }
+    last = box;
+  });
+
   // One menu at a time; a click beside it or Escape closes it.
   const close = (except) => document.querySelectorAll("details.menu[open]").forEach((menu) => {
     if (menu !== except) menu.open = false;

@@ -35,8 +35,8 @@ pub fn lines(acts: &[Act]) -> String {
     text
 }
 
-/// One cell. What a spreadsheet would take for a formula begins with an apostrophe instead.
-fn cell(text: &str) -> String {
+/// One cell of a table for spreadsheets. What a spreadsheet would take for a formula begins with an apostrophe instead.
+pub fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let guard = if formula { "'" } else { "" };
     if formula || text.contains([',', '"', '\r', '\n']) {

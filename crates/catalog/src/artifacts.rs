@@ -187,6 +187,13 @@ const WEARS: (&str, &str) = (
          where w.manifest_id = m.id and w.label_id = wanted.id))",
 );
 
+/// Around the name of a label: the artifact wears it.
+const LABELLED: (&str, &str) = (
+    "exists (select 1 from catalog.manifest_labels w join catalog.labels l on l.id = w.label_id
+             where w.manifest_id = m.id and l.name = ",
+    ")",
+);
+
 /// Around the project's id, an artifact type and a media type, empty for any: the newest of each repository.
 const LATEST: (&str, &str) = (
     "m.id = any(array(
@@ -287,7 +294,7 @@ impl Artifacts {
         let mut terms = Vec::new();
         for (key, term) in query.terms {
             let plain = key.to_ascii_lowercase();
-            narrowed |= matches!(plain.as_str(), "base" | "tags" | "labels");
+            narrowed |= matches!(plain.as_str(), "base" | "tags" | "labels" | "label");
             match (plain.as_str(), &term) {
                 ("base", Term::Exact(value)) if value == "*" => everything = true,
                 ("base", _) => return Err(Error::BadQuery("base takes only *".to_owned())),
@@ -315,6 +322,10 @@ impl Artifacts {
                         ids.map_err(|_| Error::BadQuery("labels takes numbers: labels=(1 2)".to_owned()))?;
                     select = select.and_with(WEARS.0, ids, WEARS.1);
                 }
+                ("label", Term::Exact(name)) if !name.contains('\0') => {
+                    select = select.and_with(LABELLED.0, name.as_str(), LABELLED.1);
+                }
+                ("label", _) => return Err(Error::BadQuery("label takes the name of one".to_owned())),
                 ("labels", _) => {
                     return Err(Error::BadQuery("labels takes all of several: labels=(1 2)".to_owned()));
                 }

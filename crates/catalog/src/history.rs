@@ -1,7 +1,7 @@
 //! Tags as tags: lists over repositories and projects, what each tag named before, and bringing that back.
 
 use chrono::{DateTime, Utc};
-use database::list::{self, Columns, Page, Query, Select};
+use database::list::{self, Columns, Page, Query, Select, Value as Term};
 use database::{Database, Tx};
 use oci::{Digest, RepositoryName};
 use serde_json::Value;
@@ -35,6 +35,18 @@ pub struct TagEntry {
     pub aliases: Vec<String>,
 }
 
+/// What a query lets through, counted.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Matching {
+    pub tags: i64,
+    /// Those of them that a rule keeps.
+    pub kept: i64,
+    /// Artifacts that no tag names any more when the others are gone.
+    pub untagged: i64,
+    /// Bytes of these.
+    pub bytes: i64,
+}
+
 /// One change of what a tag names.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct TagChange {
@@ -53,6 +65,7 @@ pub struct TagChange {
 
 const ENTRIES: Columns = Columns::new(
     &[
+        list::integer("id", "t.id").sortable(),
         list::text("name", "t.name").sortable(),
         list::text("repository_name", "r.path").sortable().joined(),
         list::text("type", "m.kind").sortable().joined(),
@@ -60,6 +73,8 @@ const ENTRIES: Columns = Columns::new(
         list::time("push_time", "t.pushed_at").sortable(),
         list::time("pull_time", "t.last_pulled_at").sortable(),
         list::integer("pull_count", "t.pull_count").sortable(),
+        // When it was pulled last, or else pushed: what nobody wanted since.
+        list::time("idle_since", "coalesce(t.last_pulled_at, t.pushed_at)").sortable(),
         list::text("pushed_by", "t.pushed_by").sortable(),
         list::text("natural", "t.natural_key").sort_only(),
         // What is no version sorts below every version, so that the newest come first when it descends.
@@ -67,6 +82,31 @@ const ENTRIES: Columns = Columns::new(
     ],
     "t.pushed_at desc",
     "t.id desc",
+);
+
+/// Around system, architecture and variant, which is empty for any: the image, or a part of the index, runs there.
+const RUNS_ON: (&str, &str) = (
+    "exists (select 1 from catalog.manifests m cross join (select ",
+    "::text[] as asked) a where m.id = t.manifest_id and (
+         (m.facts->>'os' = asked[1] and m.facts->>'architecture' = asked[2]
+          and (asked[3] = '' or m.facts->>'variant' = asked[3]))
+         or exists (select 1 from catalog.manifest_children c
+                    where c.parent_id = m.id and c.platform->>'os' = asked[1]
+                      and c.platform->>'architecture' = asked[2]
+                      and (asked[3] = '' or c.platform->>'variant' = asked[3]))))",
+);
+
+/// Before whether it is so: a signature is attached to what the tag names.
+const SIGNED: &str = "exists (
+         select 1 from catalog.manifests m
+         join catalog.manifests s on s.repository_id = m.repository_id and s.attached_digest = m.digest
+         where m.id = t.manifest_id and s.deleted_at is null and s.accessory_kind like 'signature.%') = ";
+
+/// Around the name of a label: what the tag names wears it.
+const LABELLED: (&str, &str) = (
+    "exists (select 1 from catalog.manifest_labels w join catalog.labels l on l.id = w.label_id
+             where w.manifest_id = t.manifest_id and l.name = ",
+    ")",
 );
 
 const CHANGES: Columns = Columns::new(
@@ -94,7 +134,8 @@ impl TagHistory {
         Self { database, tenancy, naming }
     }
 
-    /// The tags of all repositories of the project.
+    /// The tags of all repositories of the project. `q` takes besides the columns `platform=linux/arm/v7`, `signed=true`
+    /// and `label=NAME`.
     pub async fn project_tags(
         &self,
         permit: &Permit<ListTags>,
@@ -107,11 +148,11 @@ impl TagHistory {
         )
         .fetch_one(self.database.pool())
         .await?;
-        let select = entries().and("t.project_id = ", permit.project.0).counted(shown);
-        Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
+        let (select, query) = narrowed(entries().and("t.project_id = ", permit.project.0), shown, query)?;
+        Ok(list::page(self.database.pool(), select, &ENTRIES, &query).await?)
     }
 
-    /// The tags of one repository.
+    /// The tags of one repository, with the same filters.
     pub async fn repository_tags(
         &self,
         permit: &Permit<ListTags>,
@@ -119,8 +160,49 @@ impl TagHistory {
         query: &Query,
     ) -> Result<Page<TagEntry>, Error> {
         let known = self.repository(permit.project.0, repository).await?;
-        let select = entries().and("t.repository_id = ", known.id).counted(known.tag_count);
-        Ok(list::page(self.database.pool(), select, &ENTRIES, query).await?)
+        let select = entries().and("t.repository_id = ", known.id);
+        let (select, query) = narrowed(select, known.tag_count, query)?;
+        Ok(list::page(self.database.pool(), select, &ENTRIES, &query).await?)
+    }
+
+    /// What the query lets through in the repository, counted: one statement.
+    pub async fn matching(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        query: &Query,
+    ) -> Result<Matching, Error> {
+        let known = self.repository(permit.project.0, repository).await?;
+        let (select, query) = narrowed(counted().and("t.repository_id = ", known.id), 0, query)?;
+        Ok(list::summed(self.database.pool(), select, &ENTRIES, &query, COUNTED_BY).await?)
+    }
+
+    /// The next tags that the query lets through, a hundred at most, with their ids, behind the id `after`; its order and
+    /// page do not matter.
+    pub async fn next_matching(
+        &self,
+        permit: &Permit<ListTags>,
+        repository: &RepositoryName,
+        query: &Query,
+        after: i64,
+    ) -> Result<Vec<(i64, oci::Tag, Digest)>, Error> {
+        let known = self.repository(permit.project.0, repository).await?;
+        let select = Select::new("t.id, t.name::text as name, m.digest", FROM)
+            .keyed("t.id", "catalog.tags t")
+            .and_sql("not t.hidden")
+            .and("t.repository_id = ", known.id)
+            .and("t.id > ", after);
+        let (select, mut query) = narrowed(select, 0, query)?;
+        query.sort = vec![("id".to_owned(), false)];
+        (query.page, query.page_size) = (1, crate::DELETED_MAX as i64);
+        let rows: Vec<(i64, String, Vec<u8>)> =
+            list::rows(self.database.pool(), select, &ENTRIES, &query).await?;
+        rows.into_iter()
+            .map(|(id, name, digest)| {
+                let tag = name.parse().map_err(|_| Error::BadQuery(format!("{name:?} is no tag's name")))?;
+                Ok((id, tag, stored_digest(&digest)?))
+            })
+            .collect()
     }
 
     /// What happened to one tag, newest first. A tag nobody ever made has no history.
@@ -328,6 +410,41 @@ async fn revive(tx: &mut Tx, manifest: i64) -> Result<Vec<Attached>, Error> {
     Ok(attached)
 }
 
+/// The select with the filters that no column answers, and the query without them. `shown` is how many rows there are
+/// without a filter.
+fn narrowed(mut select: Select, shown: i64, query: &Query) -> Result<(Select, Query), Error> {
+    let mut query = query.clone();
+    let all = query.terms.len();
+    let mut plain = Vec::with_capacity(all);
+    for (key, term) in query.terms {
+        match (key.to_ascii_lowercase().as_str(), &term) {
+            ("platform", Term::Exact(platform)) => {
+                let mut parts: Vec<String> = platform.splitn(3, '/').map(ToOwned::to_owned).collect();
+                parts.resize(3, String::new());
+                if parts[1].is_empty() || platform.contains('\0') {
+                    return Err(Error::BadQuery("platform takes one like linux/amd64".to_owned()));
+                }
+                select = select.and_with(RUNS_ON.0, list::Bind::Texts(parts), RUNS_ON.1);
+            }
+            ("signed", Term::Exact(value)) if value == "true" || value == "false" => {
+                select = select.and(SIGNED, value == "true");
+            }
+            ("label", Term::Exact(name)) if !name.contains('\0') => {
+                select = select.and_with(LABELLED.0, name.as_str(), LABELLED.1);
+            }
+            ("platform" | "signed" | "label", _) => {
+                return Err(Error::BadQuery(format!("{key} takes one value, true or false for signed")));
+            }
+            _ => plain.push((key, term)),
+        }
+    }
+    query.terms = plain;
+    if query.terms.len() == all {
+        select = select.counted(shown);
+    }
+    Ok((select, query))
+}
+
 fn changes() -> Select {
     Select::new(
         "h.id, h.tag::text as tag, h.action, catalog.digest_text(h.from_digest) as from_digest,
@@ -339,6 +456,25 @@ fn changes() -> Select {
                and (m.deleted_at is null or m.deleted_at > now() - catalog.restore_window())) end as restorable_until",
         "catalog.tag_history h",
     )
+}
+
+const FROM: &str = "catalog.tags t join catalog.repositories r on r.id = t.repository_id
+         join catalog.manifests m on m.id = t.manifest_id";
+
+/// What [`counted`] counts by.
+const COUNTED_BY: &str = " group by t.manifest_id) g join catalog.manifests m on m.id = g.manifest_id
+     cross join lateral (select count(*) as n from catalog.tags o where o.manifest_id = g.manifest_id) o";
+
+fn counted() -> Select {
+    Select::new(
+        "coalesce(sum(g.n), 0)::bigint as tags, coalesce(sum(g.kept), 0)::bigint as kept,
+         count(*) filter (where g.n - g.kept = o.n) as untagged,
+         coalesce(sum(m.total_size) filter (where g.n - g.kept = o.n), 0)::bigint as bytes
+         from (select t.manifest_id, count(*) as n,
+                      count(*) filter (where catalog.is_immutable(r.project_id, r.path, t.name)) as kept",
+        FROM,
+    )
+    .and_sql("not t.hidden")
 }
 
 fn entries() -> Select {
@@ -359,8 +495,7 @@ fn entries() -> Select {
              case when m.facts ? 'os' then jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
                  'os', m.facts->'os', 'architecture', m.facts->'architecture', 'variant', m.facts->'variant'))) end,
              '[]') as platforms",
-        "catalog.tags t join catalog.repositories r on r.id = t.repository_id
-         join catalog.manifests m on m.id = t.manifest_id",
+        FROM,
     )
     // Tags are removed with what they name.
     .keyed("t.id", "catalog.tags t")

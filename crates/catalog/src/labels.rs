@@ -84,6 +84,17 @@ impl Labels {
         self.page(labels().and("l.project_id = ", permit.project.0), name, query).await
     }
 
+    /// Names of labels that artifacts of the project may wear, a hundred at most: to choose from.
+    pub async fn names(&self, permit: &Permit<tenancy::ListTags>) -> Result<Vec<String>, Error> {
+        Ok(sqlx::query_scalar!(
+            "select distinct name from catalog.labels where project_id = $1 or project_id is null
+             order by name limit 100",
+            permit.project.0
+        )
+        .fetch_all(self.database.pool())
+        .await?)
+    }
+
     async fn page(&self, select: Select, name: Option<&str>, query: &Query) -> Result<Page<Label>, Error> {
         let select = match name {
             Some(part) => select.and_contains("l.name", part),

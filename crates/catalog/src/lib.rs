@@ -55,7 +55,7 @@ pub use copy::Copies;
 pub use days::{DAYS_KEPT, Day, Days, RollUpDays, RolledUp};
 pub use error::Error;
 pub use expiry::{Expire, Removed};
-pub use history::{TagChange, TagEntry, TagHistory};
+pub use history::{Matching, TagChange, TagEntry, TagHistory};
 pub use immutable::{ImmutableRule, ImmutableRules, LockedTag, RuleInput, Selector};
 pub use labels::{Label, LabelInput, Labels};
 pub use manifests::{Found, Manifests};
@@ -70,7 +70,7 @@ pub use removal::{Removal, Removals, RemoveProject, removal_is_for};
 pub use repositories::{Repositories, Repository};
 pub use search::{DescriptionHit, DigestHit, HITS_MAX, Search, TagHit};
 pub use store::{record_store_roots, store_record};
-pub use tags::{Tag, Tags};
+pub use tags::{DELETED_MAX, Tag, Tags};
 pub use uploads::{Body, ChunkRange, Patience, Session, Uploads};
 
 use blobstore::BlobStore;

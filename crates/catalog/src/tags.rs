@@ -41,6 +41,9 @@ const COLUMNS: Columns = Columns::new(
     "t.id desc",
 );
 
+/// Tags that [`Tags::delete_many`] takes at once: a page of a list.
+pub const DELETED_MAX: usize = 100;
+
 /// Tags. Clone freely.
 #[derive(Clone)]
 pub struct Tags {
@@ -163,6 +166,83 @@ impl Tags {
             trail(&mut tx, &permit.caller, &place, "tag_create", object).await?;
             tx.commit().await?;
             Ok(warnings)
+        })
+        .await
+    }
+
+    /// Removes those of these tags that still name what is said of them and that no rule keeps, in one transaction;
+    /// returns them. However many there are, it is the same number of statements.
+    ///
+    /// # Errors
+    /// `RepositoryUnknown`; `BadQuery` above [`DELETED_MAX`].
+    pub async fn delete_many(
+        &self,
+        permit: &Permit<DeleteTag>,
+        repository: &RepositoryName,
+        items: &[(oci::Tag, Digest)],
+    ) -> Result<Vec<(oci::Tag, Digest)>, Error> {
+        if items.len() > DELETED_MAX {
+            return Err(Error::BadQuery(format!("at most {DELETED_MAX} tags are deleted at once")));
+        }
+        let place = Place { project: permit.project, repository: repository.clone() };
+        let names: Vec<String> = items.iter().map(|(tag, _)| tag.to_string()).collect();
+        let digests: Vec<Vec<u8>> = items.iter().map(|(_, digest)| digest.to_bytes()).collect();
+        let actor = permit.caller.actor();
+        retrying(|| async {
+            let mut tx = self.database.begin().await?;
+            let unknown = || Error::RepositoryUnknown(place.repository.to_string());
+            let id = lock_repository(&mut tx, &place).await?.ok_or_else(unknown)?;
+            let gone = sqlx::query!(
+                r#"with asked as (
+                     select name, digest from unnest($3::text[], $4::bytea[]) as a(name, digest)
+                 ), gone as (
+                     delete from catalog.tags t using asked a, catalog.manifests m, catalog.repositories r
+                     where t.repository_id = $2 and t.name = a.name and m.id = t.manifest_id and m.digest = a.digest
+                       and r.id = $2 and not catalog.is_immutable($1, r.path, t.name)
+                     returning t.name, m.digest
+                 ), told as (
+                     insert into catalog.tag_history
+                         (repository_id, tag, action, from_digest, actor_kind, actor_id, actor_name, client)
+                     select $2, g.name, 'delete', g.digest, $5, $6, $7, $8 from gone g
+                 )
+                 select name::text as "name!", digest as "digest!" from gone order by name"#,
+                place.project.0,
+                id,
+                &names,
+                &digests,
+                actor.kind,
+                actor.id,
+                actor.name,
+                permit.caller.origin.client
+            )
+            .fetch_all(&mut *tx)
+            .await?;
+            let mut removed = Vec::with_capacity(gone.len());
+            let mut acts = Vec::with_capacity(gone.len());
+            for row in gone {
+                let digest = stored_digest(&row.digest)?;
+                let name = format!("{}:{}", place.repository, row.name);
+                acts.push(audit::OwnedEntry::from(audit::Entry {
+                    actor,
+                    action: "tag_delete",
+                    object: audit::Object { kind: "tag", id: digest.to_string(), name: &name },
+                    project: Some(place.project.0),
+                    outcome: audit::Outcome::Done,
+                    origin: &permit.caller.origin,
+                    changed: &[],
+                }));
+                let tag = row.name.parse().map_err(|_| Error::BadQuery(format!("{:?} is no tag", row.name)))?;
+                removed.push((tag, digest));
+            }
+            if !acts.is_empty() {
+                let acts: Vec<(f64, &audit::OwnedEntry)> = acts.iter().map(|act| (0.0, act)).collect();
+                audit::append_many(&mut tx, &acts).await?;
+                sqlx::query!("update catalog.repositories set updated_at = now() where id = $1", id)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            Ok(removed)
         })
         .await
     }

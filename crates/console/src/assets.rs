@@ -70,6 +70,25 @@ mod tests {
         }
     }
 
+    /// What is served of others is what they published: the record of it, hashed again.
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test")]
+    fn files_of_others_are_as_they_came() {
+        let record = include_str!("../../../web/vendor/VENDOR.toml");
+        let values = |key: &str| -> Vec<&str> {
+            let lines = record.lines().filter_map(|line| line.split_once(" = "));
+            lines.filter(|(found, _)| *found == key).map(|(_, value)| value.trim_matches('"')).collect()
+        };
+        let [file] = values("file")[..] else { panic!("one file: {record}") };
+        let served = ASSETS.iter().find(|asset| asset.name == file).unwrap().raw;
+        let hash =
+            |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let lengths: Vec<usize> = values("bytes").iter().map(|text| text.parse().unwrap()).collect();
+        let (first, second) = (&served[..lengths[0]], &served[lengths[0] + 1..]);
+        assert_eq!(second.len(), lengths[1]);
+        assert_eq!(values("sha256"), [hash(served), hash(first), hash(second)]);
+    }
+
     #[actix_web::test]
     async fn clients_get_the_form_they_take() {
         let asset = &ASSETS[0];

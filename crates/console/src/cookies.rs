@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Language,
     /// Which program pulls, for the commands that pages show.
     Client,
+    /// Columns that are left out of lists.
+    Columns,
     /// What the next page tells: a message that a redirect cannot carry.
     Told,
 }
@@ -29,6 +31,7 @@ impl Kind {
             Self::Theme => "hythe-theme",
             Self::Language => "hythe-language",
             Self::Client => "hythe-client",
+            Self::Columns => "hythe-columns",
             Self::Told => "hythe-told",
         }
     }
@@ -36,7 +39,7 @@ impl Kind {
     /// Choices stay; the others end with the browser.
     fn days(self) -> Option<i64> {
         match self {
-            Self::Theme | Self::Language | Self::Client => Some(400),
+            Self::Theme | Self::Language | Self::Client | Self::Columns => Some(400),
             Self::Session | Self::Form | Self::Told => None,
         }
     }

@@ -13,6 +13,7 @@ mod clash;
 mod chart;
 mod cookies;
 mod failure;
+mod file;
 mod form;
 mod format;
 mod list;

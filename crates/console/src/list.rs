@@ -4,7 +4,63 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tenancy::list::{Query, Value};
 
-use crate::view::View;
+use crate::form::Form;
+use crate::shell::Shell;
+use crate::view::{View, field};
+
+/// Filters with the keys of their names.
+const NAMES: [(&str, &str); 23] = [
+    ("actor", "audit-actor"),
+    ("operation", "audit-operation"),
+    ("kind", "audit-kind"),
+    ("resource", "audit-resource"),
+    ("project", "audit-project"),
+    ("result", "audit-result"),
+    ("range", "audit-range"),
+    ("from", "audit-from"),
+    ("to", "audit-to"),
+    ("admins", "users-admins-only"),
+    ("status", "request-status"),
+    ("show", "repository-show"),
+    ("tag", "column-tag"),
+    ("visibility", "column-visibility"),
+    ("platform", "lists-platform"),
+    ("label", "lists-label"),
+    ("trust", "lists-trust"),
+    ("pushed-from", "lists-pushed-from"),
+    ("pushed-to", "lists-pushed-to"),
+    ("pulled-from", "lists-pulled-from"),
+    ("pulled-to", "lists-pulled-to"),
+    ("idle", "lists-idle"),
+    ("type", "repository-kind"),
+];
+
+/// Choices with the keys of what they are called; of one that is called nothing the filter's name says all.
+const CHOICES: [(&str, &str, &str); 23] = [
+    ("type", "IMAGE", "repository-kind-image"),
+    ("type", "CHART", "repository-kind-chart"),
+    ("type", "WASM", "repository-kind-wasm"),
+    ("type", "CNAI", "repository-kind-model"),
+    ("type", "SBOM", "repository-kind-sbom"),
+    ("type", "UNKNOWN", "repository-kind-other"),
+    ("result", "done", "audit-done"),
+    ("result", "refused", "audit-not-done"),
+    ("range", "1h", "audit-range-hour"),
+    ("range", "24h", "audit-range-day"),
+    ("range", "7d", "audit-range-week"),
+    ("range", "30d", "audit-range-month"),
+    ("admins", "1", ""),
+    ("status", "pending", "request-pending"),
+    ("status", "approved", "request-approved"),
+    ("status", "refused", "request-refused"),
+    ("show", "tagged", "repository-show-tagged"),
+    ("show", "untagged", "repository-show-untagged"),
+    ("show", "all", "repository-show-all"),
+    ("visibility", "public", "public"),
+    ("visibility", "private", "private"),
+    ("trust", "signed", "lists-signed"),
+    ("trust", "unsigned", "lists-unsigned"),
+];
 
 /// Sizes of a page to choose from; the first is the usual one.
 pub(crate) const SIZES: [i64; 3] = [25, 50, 100];
@@ -25,8 +81,12 @@ pub(crate) struct List {
     pub size: i64,
     /// The size that needs not be said.
     usual: i64,
+    /// The order that needs not be said.
+    usual_order: (&'static str, bool),
     /// Other parameters of the page that stay: filters.
     pub filters: Vec<(&'static str, String)>,
+    /// Whether the list can be had as a file.
+    pub files: bool,
     /// Rows over all pages, once they are known.
     pub total: i64,
 }
@@ -37,16 +97,18 @@ impl List {
         let asked = view.query("sort").unwrap_or_default();
         let (asked, down) = asked.strip_prefix('-').map_or((asked.as_str(), false), |key| (key, true));
         let usual = sorts.first().copied().unwrap_or_default();
+        let usual_order = (usual.trim_start_matches('-'), usual.starts_with('-'));
         let (sort, descending) = sorts
             .iter()
             .map(|key| key.trim_start_matches('-'))
             .find(|key| *key == asked)
-            .map_or((usual.trim_start_matches('-'), usual.starts_with('-')), |key| (key, down));
+            .map_or(usual_order, |key| (key, down));
         let number = |name: &str| view.query(name).and_then(|text| text.parse::<i64>().ok());
         let chosen = view.page_size();
         let usual = if SIZES.contains(&chosen) { chosen } else { SIZES[0] };
         Self {
             usual,
+            usual_order,
             path: view.path().to_owned(),
             q: view.query("q").unwrap_or_default(),
             sort,
@@ -54,7 +116,18 @@ impl List {
             page: number("page").unwrap_or(1).clamp(1, PAGE_MAX),
             size: number("size").filter(|size| SIZES.contains(size)).unwrap_or(usual),
             filters: filters.iter().filter_map(|name| Some((*name, view.query(name)?))).collect(),
+            files: false,
             total: 0,
+        }
+    }
+
+    /// The same from the fields of a form, for what is done with everything that a list lets through.
+    pub fn from_form(view: &View, form: &Form, filters: &[&'static str]) -> Self {
+        let value = |name: &str| Some(form.text(name).to_owned()).filter(|value| !value.is_empty());
+        Self {
+            q: form.text("q").to_owned(),
+            filters: filters.iter().filter_map(|name| Some((*name, value(name)?))).collect(),
+            ..Self::of(view, &[], &[])
         }
     }
 
@@ -128,7 +201,9 @@ impl List {
     pub fn with(&self, name: &'static str, value: &str) -> String {
         let mut filters = self.filters.clone();
         filters.retain(|(filter, _)| *filter != name);
-        filters.push((name, value.to_owned()));
+        if !value.is_empty() {
+            filters.push((name, value.to_owned()));
+        }
         Self { filters, page: 1, ..self.clone() }.address()
     }
 
@@ -141,20 +216,88 @@ impl List {
         }
     }
 
+    /// What this list lets through, for another page.
+    pub fn inside(&self, path: &str, more: &[(&'static str, &str)]) -> String {
+        let mut other = Self { path: path.to_owned(), page: 1, ..self.clone() };
+        (other.sort, other.descending) = other.usual_order;
+        other.size = other.usual;
+        other.filters.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        other.address()
+    }
+
     /// This list without what narrows it.
     pub fn cleared(&self) -> String {
         Self { q: String::new(), filters: Vec::new(), page: 1, ..self.clone() }.address()
     }
 
-    /// The parameters as a query.
-    fn address(&self) -> String {
-        let sort = format!("{}{}", if self.descending { "-" } else { "" }, self.sort);
-        let mut pairs = vec![("q", self.q.clone()), ("sort", sort)];
-        if self.page > 1 {
-            pairs.push(("page", self.page.to_string()));
+    /// Where the list is.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// This list with pages of another size; the usual one is not said, so that it is that of whoever opens the address.
+    pub fn sized(&self, size: &i64) -> String {
+        Self { size: *size, page: 1, ..self.clone() }.address()
+    }
+
+    /// This list with pages of the usual size.
+    pub fn usual_size(&self) -> String {
+        Self { size: self.usual, page: 1, ..self.clone() }.address()
+    }
+
+    pub fn sizes(&self) -> [i64; 3] {
+        SIZES
+    }
+
+    /// What a form that narrows the list sends besides its own fields: order and size.
+    pub fn kept(&self) -> Vec<(&'static str, String)> {
+        let mut kept = Vec::new();
+        if (self.sort, self.descending) != self.usual_order {
+            kept.push(("sort", format!("{}{}", if self.descending { "-" } else { "" }, self.sort)));
         }
         if self.size != self.usual {
-            pairs.push(("size", self.size.to_string()));
+            kept.push(("size", self.size.to_string()));
+        }
+        kept
+    }
+
+    /// What the list is narrowed by, in words, each with this list without it.
+    pub fn chips(&self, s: &Shell) -> Vec<(String, String)> {
+        let mut chips = Vec::new();
+        if !self.q.is_empty() {
+            let without = Self { q: String::new(), page: 1, ..self.clone() };
+            chips.push((s.about("lists-contains", self.q.as_str()), without.address()));
+        }
+        for (filter, value) in &self.filters {
+            let name = NAMES
+                .iter()
+                .find(|(name, _)| name == filter)
+                .map_or((*filter).to_owned(), |(_, key)| s.t(key));
+            let choice = CHOICES.iter().find(|(name, choice, _)| name == filter && choice == value);
+            let text = match choice {
+                Some((.., "")) => name,
+                Some((.., key)) => s.both("lists-chip", name, s.t(key)),
+                None => s.both("lists-chip", name, value.as_str()),
+            };
+            chips.push((text, self.with(filter, "")));
+        }
+        chips
+    }
+
+    /// Whether a list at this query was narrowed by what narrows this one.
+    pub fn narrows(&self, query: &str) -> bool {
+        ["q"]
+            .into_iter()
+            .chain(self.filters.iter().map(|(name, _)| *name))
+            .any(|name| field(query, name).is_some())
+    }
+
+    /// The list as an address: what is as usual is not said.
+    pub fn address(&self) -> String {
+        let mut pairs = vec![("q", self.q.clone())];
+        pairs.extend(self.kept());
+        if self.page > 1 {
+            pairs.push(("page", self.page.to_string()));
         }
         pairs.extend(self.filters.iter().cloned());
         let query: Vec<String> = pairs

@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod jobs;
 pub(crate) mod labels;
+pub(crate) mod lists;
 pub(crate) mod login;
 pub(crate) mod me;
 pub(crate) mod members;

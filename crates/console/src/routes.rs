@@ -59,6 +59,7 @@ routes! {
     "console_client_login_do" "POST" "/c/login" Anyone pages::login::sign_in_client;
     "console_client_logout" "GET" "/c/log_out" Anyone pages::login::sign_out_client;
     "console_appearance_do" "POST" "/-/appearance" Anyone pages::appearance::choose;
+    "console_list_do" "POST" "/-/list" Anyone pages::lists::choose;
     "console_about" "GET" "/about" Anyone pages::about::show;
     "console_search" "GET" "/search" Anyone pages::search::show;
     "console_docs" "GET" "/docs" Anyone pages::docs::list;
@@ -152,7 +153,6 @@ routes! {
     "console_naming_do" "POST" "/projects/{project}/policies/naming" Anyone pages::policies::naming::save;
     "console_naming_report" "GET" "/projects/{project}/policies/naming/report" Anyone pages::policies::naming::report;
     "console_activity" "GET" "/projects/{project}/activity" Anyone pages::activity::show;
-    "console_activity_csv" "GET" "/projects/{project}/activity/audit.csv" Anyone pages::activity::export;
     "console_project_settings" "GET" "/projects/{project}/settings" Anyone pages::project_settings::show;
     "console_project_settings_do" "POST" "/projects/{project}/settings" Anyone pages::project_settings::save;
     "console_quota_do" "POST" "/projects/{project}/quota" Anyone pages::project_settings::save_quota;

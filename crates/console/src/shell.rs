@@ -61,6 +61,11 @@ impl Told {
         Self { key: key.to_owned(), name: name.into(), count: 1, undo: None }
     }
 
+    /// Whether it is this message.
+    pub fn is(&self, key: &str) -> bool {
+        self.key == key
+    }
+
     pub fn count(self, count: i64) -> Self {
         Self { count, ..self }
     }

@@ -139,6 +139,7 @@ macro_rules! sources {
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/me.ftl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/changes.ftl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/usage.ftl")),
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/locales/", $tag, "/lists.ftl")),
         ]
     };
 }

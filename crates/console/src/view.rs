@@ -3,8 +3,9 @@
 use actix_web::cookie::Cookie;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, LOCATION, ORIGIN,
-    REFERRER_POLICY, RETRY_AFTER, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    LOCATION, ORIGIN, REFERRER_POLICY, RETRY_AFTER, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use askama::Template;
@@ -20,6 +21,7 @@ use crate::State;
 use crate::cookies::{self, Kind};
 use crate::failure::Failure;
 use crate::form::{self, Form};
+use crate::list::List;
 use crate::shell::{Around, Banner, Shell, Theme, Told};
 use crate::text::Language;
 
@@ -338,6 +340,47 @@ impl View {
         Ok(self.answer(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(page.render()?))
     }
 
+    /// A list: all of its page, or only what changes with a filter when a script asks for that, which also hears at which
+    /// address it stands then. Typing on goes on at that address; one step back is the list before anything was typed.
+    pub fn list(
+        &self,
+        l: &List,
+        page: &impl Template,
+        rows: &impl Template,
+    ) -> Result<HttpResponse, Failure> {
+        let mut response = self.part(page, rows)?;
+        let address = l.address();
+        let before = self.header("hx-current-url");
+        let before =
+            before.split_once("://").and_then(|(_, rest)| rest.split_once('/')).unwrap_or_default().1;
+        if self.asks_for_a_part() && address.strip_prefix('/') != Some(before) {
+            let typing = l.narrows(before.split_once('?').unwrap_or_default().1);
+            let name = if typing { "hx-replace-url" } else { "hx-push-url" };
+            if let Ok(value) = HeaderValue::from_str(&address) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        Ok(response)
+    }
+
+    /// The page, or only the part of it that changes when a script asks for that.
+    pub fn part(&self, page: &impl Template, part: &impl Template) -> Result<HttpResponse, Failure> {
+        let html = if self.asks_for_a_part() { part.render()? } else { page.render()? };
+        let mut response = self.answer(StatusCode::OK);
+        response.insert_header((VARY, "Cookie, Accept-Language, HX-Request, HX-Request-Type"));
+        Ok(response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html))
+    }
+
+    /// Whether a script of the page wants to put the answer into it.
+    fn asks_for_a_part(&self) -> bool {
+        self.header("hx-request") == "true" && self.header("hx-request-type") == "partial"
+    }
+
+    /// A header of the request; empty when there is none, or none that is text.
+    fn header(&self, name: &str) -> &str {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     /// On to another page of the console, after something was changed.
     pub fn go(&self, path: &str) -> HttpResponse {
         self.answer(StatusCode::SEE_OTHER).insert_header((LOCATION, path)).finish()
@@ -362,7 +405,7 @@ impl View {
     }
 
     /// A file to keep that is made while it is read. A failure on the way ends it without its end.
-    pub fn stream<S>(&self, media_type: &str, name: &'static str, body: S) -> HttpResponse
+    pub fn stream<S>(&self, media_type: &str, name: &str, body: S) -> HttpResponse
     where
         S: futures_util::Stream<Item = Result<web::Bytes, actix_web::Error>> + 'static,
     {
@@ -390,6 +433,14 @@ impl View {
 
     /// A failure as a page, in the language and the colours of the viewer.
     pub fn failed(&self, failure: &Failure) -> HttpResponse {
+        if self.asks_for_a_part() {
+            // No page belongs into a page: it is loaded anew, and shows what is wrong. What may pass is asked for again.
+            let mut response = self.answer(failure.status);
+            if failure.status.is_client_error() {
+                response.insert_header(("hx-refresh", "true"));
+            }
+            return response.finish();
+        }
         if failure.status == StatusCode::UNAUTHORIZED && self.request.method() == actix_web::http::Method::GET
         {
             let back: String =

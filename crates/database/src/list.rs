@@ -368,6 +368,26 @@ where
     read(pool, &narrowed(select, columns, query)?, columns, query).await
 }
 
+/// Reads the one row that `select` makes of everything that the query lets through; `after_sql` follows its conditions,
+/// and order and page of the query do not matter. One statement.
+pub async fn summed<T>(
+    pool: &Pool,
+    select: Select,
+    columns: &Columns,
+    query: &Query,
+    after_sql: &'static str,
+) -> Result<T, Error>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let select = narrowed(select, columns, query)?;
+    let mut sql = QueryBuilder::new("select ");
+    sql.push(select.columns).push(" from ").push(select.from);
+    select.push_where(&mut sql);
+    sql.push(after_sql);
+    Ok(sql.build_query_as::<T>().persistent(false).fetch_one(pool).await?)
+}
+
 /// The select with what the client asked for.
 fn narrowed(mut select: Select, columns: &Columns, query: &Query) -> Result<Select, Error> {
     for (key, value) in &query.terms {

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 pub use access_tokens::{ShownToken, TokenInput, TokensPermit};
 pub use attention::{EndingRobot, NearlyFull};
 /// Acts as the trail lists them, for services.
+pub use audit::csv::cell as csv_cell;
 pub use audit::{Act, Selection as ActSelection, Verified};
 pub use configuration::Configured;
 /// The grammar of lists, for services: they name no mechanism crate themselves.

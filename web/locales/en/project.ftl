@@ -300,7 +300,6 @@ project-most-pulled = Most pulled
 project-in-force = Policies in force
 
 activity-title = Activity
-activity-csv = Export CSV
 activity-filter = Filter activity
 activity-empty = Nothing has been done in this project yet.
 activity-time = Time

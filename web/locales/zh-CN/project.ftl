@@ -298,7 +298,6 @@ project-most-pulled = 拉取最多
 project-in-force = 生效中的策略
 
 activity-title = 活动
-activity-csv = 导出 CSV
 activity-filter = 筛选活动
 activity-empty = 此项目还没有任何操作。
 activity-time = 时间

@@ -5,30 +5,50 @@ use actix_web::web::Bytes;
 use askama::Template;
 use chrono::NaiveDate;
 use futures_util::stream;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
 use tenancy::list::{Query, Value};
-use tenancy::{Act, ActSelection, ListLogs};
+use tenancy::{Act, ActSelection, ListLogs, Readable};
 
 use crate::failure::Failure;
+use crate::file::Format;
 use crate::list::List;
 use crate::pages::projects::project_shell;
-use crate::shell::{Shell, segment};
+use crate::shell::Shell;
 use crate::view::View;
 
 /// What acts do, as the trail calls it.
 const OPERATIONS: [&str; 5] = ["create", "update", "delete", "pull", "push"];
 
+/// Fields of an act in a file, by the names of the table for spreadsheets.
+const FILE: [&str; 17] = [
+    "id",
+    "time",
+    "actor_type",
+    "username",
+    "client_address",
+    "client",
+    "auth_method",
+    "action",
+    "operation",
+    "resource_type",
+    "resource",
+    "resource_id",
+    "project_id",
+    "outcome",
+    "changed",
+    "request_id",
+    "repeated",
+];
+
 const FILTERS: [&str; 5] = ["actor", "operation", "result", "from", "to"];
 
 #[derive(Template)]
-#[template(path = "activity/show.html")]
+#[template(path = "activity/show.html", blocks = ["rows"])]
 struct ShowPage {
     s: Shell,
     l: List,
     acts: Vec<Act>,
     operations: Vec<(&'static str, &'static str)>,
-    /// The same acts as a file.
-    csv: String,
 }
 
 impl ShowPage {
@@ -91,37 +111,75 @@ fn query(l: &List) -> Query {
 pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<ListLogs>().await?;
     let mut l = List::of(view, &["-op_time", "username", "resource", "operation"], &FILTERS);
-    let page = view.state.tenancy.trail_of(&permit).page(ActSelection::Everything, &query(&l)).await?;
-    l.total = page.total;
-    let kept: Vec<String> = FILTERS
-        .into_iter()
-        .chain(["q"])
-        .filter_map(|name| {
-            Some(format!("{name}={}", utf8_percent_encode(&view.query(name)?, NON_ALPHANUMERIC)))
-        })
-        .collect();
-    let csv = format!("/projects/{}/activity/audit.csv?{}", segment(permit.name.as_str()), kept.join("&"));
+    let readable = view.state.tenancy.trail_of(&permit);
+    if let Some(format) = Format::asked(view) {
+        return as_file(view, format, readable, query(&l)).await;
+    }
+    let page = readable.page(ActSelection::Everything, &query(&l)).await?;
+    (l.total, l.files) = (page.total, true);
     let s = project_shell(view, &permit, "project-tab-activity", view.t("activity-title"));
     let operations = OPERATIONS.map(|name| (name, operation_key(name))).to_vec();
-    view.page(&ShowPage { s, l, acts: page.rows, operations, csv })
+    let page = ShowPage { s, l, acts: page.rows, operations };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
-/// Everything that the filters of the page let through, newest first, as fast as it is read.
-pub(crate) async fn export(view: &mut View) -> Result<HttpResponse, Failure> {
-    let permit = view.permit::<ListLogs>().await?;
-    let readable = view.state.tenancy.trail_of(&permit);
-    let query = query(&List::of(view, &["-op_time"], &FILTERS));
+/// Everything that the query lets through, newest first, as fast as it is read.
+pub(crate) async fn as_file(
+    view: &View,
+    format: Format,
+    readable: Readable,
+    query: Query,
+) -> Result<HttpResponse, Failure> {
     // The first lines before the status, so that what fails at once is a page.
-    let (first, before) = readable.csv(&query, None).await?;
+    let (first, before) = lines(format, &readable, &query, None).await?;
     let start = (readable, query, Some(first), before);
-    let body = stream::try_unfold(start, |(readable, query, ready, before)| async move {
+    let body = stream::try_unfold(start, move |(readable, query, ready, before)| async move {
         if let Some(lines) = ready {
             return Ok::<_, actix_web::Error>(Some((Bytes::from(lines), (readable, query, None, before))));
         }
         let Some(before) = before else { return Ok(None) };
-        let (lines, before) =
-            readable.csv(&query, Some(before)).await.map_err(actix_web::error::ErrorInternalServerError)?;
-        Ok((!lines.is_empty()).then(|| (Bytes::from(lines), (readable, query, None, before))))
+        let broken = |_| actix_web::error::ErrorInternalServerError("the trail could not be read to its end");
+        let (text, before) = lines(format, &readable, &query, Some(before)).await.map_err(broken)?;
+        Ok((!text.is_empty()).then(|| (Bytes::from(text), (readable, query, None, before))))
     });
-    Ok(view.stream("text/csv; charset=utf-8", "audit.csv", body))
+    Ok(view.stream(format.media_type(), &format!("audit.{}", format.extension()), body))
+}
+
+/// The next lines, from `before` on, and where those after them begin.
+async fn lines(
+    format: Format,
+    readable: &Readable,
+    query: &Query,
+    before: Option<i64>,
+) -> Result<(String, Option<i64>), Failure> {
+    if format == Format::Csv {
+        return Ok(readable.csv(query, before).await?);
+    }
+    let acts = readable.older(query, before).await?;
+    let next = acts.last().map(|act| act.id);
+    let rows = acts
+        .into_iter()
+        .map(|act| {
+            vec![
+                json!(act.id),
+                json!(act.at),
+                json!(act.actor_kind),
+                json!(act.actor_name),
+                json!(act.address),
+                json!(act.client),
+                json!(act.auth_method),
+                json!(act.action),
+                json!(act.operation),
+                json!(act.object_kind),
+                json!(act.object_name),
+                json!(act.object_id),
+                json!(act.project_id),
+                json!(act.outcome),
+                json!(act.changed),
+                json!(act.request_id),
+                json!(act.repeated),
+            ]
+        })
+        .collect();
+    Ok((format.write(&FILE, rows, before.is_none(), next.is_none()), next))
 }

@@ -76,7 +76,7 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
 }
 
 #[derive(Template)]
-#[template(path = "jobs/one.html")]
+#[template(path = "jobs/one.html", blocks = ["rows"])]
 struct JobPage {
     s: Shell,
     job: Record,
@@ -87,6 +87,10 @@ struct JobPage {
 }
 
 impl JobPage {
+    fn finished(&self) -> bool {
+        self.job.finished_at.is_some()
+    }
+
     fn state(&self, name: &str) -> (&'static str, &'static str) {
         state(name)
     }
@@ -112,11 +116,5 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         s = s.crumb(view.t("admin-title"), "/admin").crumb(view.t("jobs-title"), "/admin/jobs");
     }
     let page = JobPage { s, job, removal, inside };
-    let mut response = view.page(&page)?;
-    if !page.finished() {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("refresh"), HeaderValue::from_static(REFRESH_SECONDS));
-    }
-    Ok(response)
+    view.part(&page, &page.as_rows())
 }

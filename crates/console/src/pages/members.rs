@@ -91,7 +91,7 @@ struct Typed {
 }
 
 #[derive(Template)]
-#[template(path = "members/list.html")]
+#[template(path = "members/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -152,7 +152,7 @@ fn base<A>(permit: &Permit<A>) -> String {
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let permit = view.permit::<ListMembers>().await?;
     let page = ListPage::new(view, &permit, &permit, Typed::default(), Problem::default()).await?;
-    view.page(&page)
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 /// The list again, with what is wrong.

@@ -16,7 +16,7 @@ use crate::size;
 use crate::view::View;
 
 #[derive(Template)]
-#[template(path = "projects/list.html")]
+#[template(path = "projects/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -71,13 +71,14 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     };
     l.total = page.total;
     let creation = Creation::of(view).await?;
-    view.page(&ListPage {
+    let page = ListPage {
         s: view.shell("projects", view.t("projects-title")),
         l,
         projects: page.rows,
         creation,
         favourites,
-    })
+    };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 /// What was typed into the form of a new project.

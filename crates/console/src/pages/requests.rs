@@ -23,7 +23,7 @@ fn badge(request: &ProjectRequest) -> (&'static str, &'static str) {
 }
 
 #[derive(Template)]
-#[template(path = "requests/list.html")]
+#[template(path = "requests/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -47,7 +47,8 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let page = view.state.tenancy.project_request_list(&view.caller, &query).await?;
     l.total = page.total;
     let open = view.state.tenancy.settings().await?.project_requests;
-    view.page(&ListPage { s: view.shell("requests", view.t("requests-title")), l, requests: page.rows, open })
+    let page = ListPage { s: view.shell("requests", view.t("requests-title")), l, requests: page.rows, open };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]

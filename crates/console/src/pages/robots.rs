@@ -6,6 +6,8 @@
 mod form;
 mod rights;
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
@@ -20,6 +22,7 @@ use tenancy::{
 };
 
 use crate::failure::Failure;
+use crate::file::{self, Format};
 use crate::list::List;
 use crate::pages::projects::project_shell;
 use crate::problem::Problem;
@@ -28,6 +31,10 @@ use crate::view::View;
 
 pub(crate) use self::form::{create, edit, new, update};
 use self::rights::{action_key, resource_key};
+
+/// Columns of the list as a file.
+const FILE: [&str; 7] =
+    ["name", "description", "disabled", "expires_at", "last_used_at", "last_used_address", "creation_time"];
 
 /// Days before its end from which a robot is said to end soon.
 const SOON_DAYS: i64 = 14;
@@ -210,7 +217,7 @@ impl Row {
 }
 
 #[derive(Template)]
-#[template(path = "robots/list.html")]
+#[template(path = "robots/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -223,11 +230,36 @@ struct ListPage {
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let place = Place::of(view).await?;
     let mut l = List::of(view, &["name", "expires_at", "-creation_time"], &[]);
+    if let Some(format) = Format::asked(view) {
+        let held = Arc::new((view.state.tenancy.clone(), view.caller.clone(), place.id()));
+        let read = move |query| {
+            let held = held.clone();
+            async move {
+                let rows = held.0.robot_list(&held.1, held.2, &query).await?.rows.into_iter();
+                Ok(rows
+                    .map(|robot| {
+                        let account = robot.account;
+                        vec![
+                            json!(account.shell_name),
+                            json!(account.description),
+                            json!(account.disabled),
+                            json!(account.expires_at),
+                            json!(account.last_used_at),
+                            json!(account.last_used_address),
+                            json!(account.created_at),
+                        ]
+                    })
+                    .collect())
+            }
+        };
+        return file::of(view, format, "robots", &FILE, l.query("name"), read).await;
+    }
     let page = view.state.tenancy.robot_list(&view.caller, place.id(), &l.query("name")).await?;
-    l.total = page.total;
+    (l.total, l.files) = (page.total, true);
     let robots = page.rows.into_iter().map(|robot| Row::new(view, &place, robot)).collect();
     let (base, of_project, may_create) = (place.base.clone(), place.project.is_some(), place.may_create);
-    view.page(&ListPage { s: place.shell, l, base, of_project, may_create, robots })
+    let page = ListPage { s: place.shell, l, base, of_project, may_create, robots };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]

@@ -7,6 +7,7 @@ mod admin;
 mod docs;
 mod forms;
 mod labels;
+mod lists;
 mod me;
 mod members;
 mod policies;

@@ -150,12 +150,33 @@ impl World {
         self.send(cookie, "POST", path, &all).await
     }
 
+    /// Asks for the part of a page as its script does, which stands at `current`.
+    pub async fn part(&self, cookie: &str, path: &str, current: &str) -> Page {
+        let current = format!("http://{HOST}{current}");
+        let headers = [("hx-request", "true"), ("hx-request-type", "partial"), ("hx-current-url", &current)];
+        self.request(cookie, "GET", path, &[], &headers).await
+    }
+
     /// A request with nothing added to it.
     pub async fn send(&self, cookie: &str, method: &str, path: &str, fields: &[(&str, &str)]) -> Page {
+        self.request(cookie, method, path, fields, &[]).await
+    }
+
+    async fn request(
+        &self,
+        cookie: &str,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Page {
         let mut request = test::TestRequest::with_uri(path)
             .method(method.parse().unwrap())
             .insert_header(("host", HOST))
             .insert_header(("accept-language", "en"));
+        for header in headers {
+            request = request.insert_header(*header);
+        }
         if !cookie.is_empty() {
             request = request.insert_header(("cookie", cookie));
         }

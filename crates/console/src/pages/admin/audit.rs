@@ -8,7 +8,9 @@ use tenancy::list::{Query, Value};
 use tenancy::{Act, ActSelection, Verified};
 
 use crate::failure::Failure;
+use crate::file::Format;
 use crate::list::List;
+use crate::pages::activity::as_file;
 use crate::pages::admin::admin_shell;
 use crate::shell::Shell;
 use crate::view::View;
@@ -25,7 +27,7 @@ const RANGES: [(&str, i64, &str); 4] = [
 ];
 
 #[derive(Template)]
-#[template(path = "admin/audit.html")]
+#[template(path = "admin/audit.html", blocks = ["rows"])]
 struct AuditPage {
     s: Shell,
     l: List,
@@ -139,8 +141,11 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let query = Query { terms: terms.clone(), ..l.query("resource") };
     let readable = view.state.tenancy.trail_for(&view.caller).await?;
+    if let Some(format) = Format::asked(view) {
+        return as_file(view, format, readable, query).await;
+    }
     let page = readable.page(ActSelection::Everything, &query).await?;
-    l.total = page.total;
+    (l.total, l.files) = (page.total, true);
     let path = format!("{}/api/v2.0/auditlog-exts", view.external_url());
     let query = utf8_percent_encode(&written(&terms), NON_ALPHANUMERIC).to_string();
     let export = format!(
@@ -149,7 +154,8 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         if query.is_empty() { "" } else { "?q=" }
     );
     let s = admin_shell(view, "admin-audit", view.t("audit-title"));
-    view.page(&AuditPage { s, l, acts: page.rows, ranges: RANGES, project, export, bad_day })
+    let page = AuditPage { s, l, acts: page.rows, ranges: RANGES, project, export, bad_day };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]

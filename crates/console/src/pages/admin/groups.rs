@@ -18,7 +18,7 @@ use crate::view::View;
 const KINDS: [(i64, &str); 3] = [(3, "group-kind-oidc"), (1, "group-kind-ldap"), (2, "group-kind-http")];
 
 #[derive(Template)]
-#[template(path = "admin/groups.html")]
+#[template(path = "admin/groups.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -51,11 +51,9 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let filter = GroupFilter { name: (!l.q.is_empty()).then_some(&l.q), dn: None };
     let page = view.state.tenancy.group_list(&permit, &filter, l.page, l.size).await?;
     l.total = page.total;
-    view.page(&ListPage {
-        s: admin_shell(view, "admin-groups", view.t("groups-title")),
-        l,
-        groups: page.rows,
-    })
+    let page =
+        ListPage { s: admin_shell(view, "admin-groups", view.t("groups-title")), l, groups: page.rows };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]

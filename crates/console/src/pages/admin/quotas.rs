@@ -1,17 +1,24 @@
 //! Limits of projects, the fullest first.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
+use serde_json::json;
 use tenancy::ProjectQuota;
 use tenancy::list::{Query, Value};
 
 use crate::failure::Failure;
+use crate::file::{self, Format};
 use crate::list::List;
 use crate::pages::admin::{admin_shell, gib, typed_limit};
 use crate::problem::Problem;
 use crate::shell::{Shell, Told};
 use crate::view::View;
+
+/// Orders of the list.
+const SORTS: [&str; 4] = ["-fullness", "-used.storage", "-hard.storage", "name"];
 
 /// A limit as the row shows it: what was typed, when that was refused.
 struct Row {
@@ -39,7 +46,7 @@ impl Row {
 }
 
 #[derive(Template)]
-#[template(path = "admin/quotas.html")]
+#[template(path = "admin/quotas.html", blocks = ["rows"])]
 struct QuotasPage {
     s: Shell,
     l: List,
@@ -49,9 +56,9 @@ struct QuotasPage {
 }
 
 async fn page(view: &View, refused: Option<(String, String, Problem)>) -> Result<QuotasPage, Failure> {
-    let mut l = List::of(view, &["-fullness", "-used.storage", "-hard.storage", "name"], &[]);
+    let mut l = List::of(view, &SORTS, &[]);
     let page = view.state.tenancy.quota_list(&view.caller, None, &l.query("name")).await?;
-    l.total = page.total;
+    (l.total, l.files) = (page.total, true);
     let row = |quota: ProjectQuota| match &refused {
         Some((name, typed, problem)) if *name == quota.name => {
             Row { quota, typed: typed.clone(), problem: problem.clone() }
@@ -68,7 +75,24 @@ async fn page(view: &View, refused: Option<(String, String, Problem)>) -> Result
 
 pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     view.sysadmin().await?;
-    view.page(&page(view, None).await?)
+    if let Some(format) = Format::asked(view) {
+        let held = Arc::new((view.state.tenancy.clone(), view.caller.clone()));
+        let read = move |query| {
+            let held = held.clone();
+            async move {
+                let rows = held.0.quota_list(&held.1, None, &query).await?.rows.into_iter();
+                Ok(rows
+                    .map(|quota| {
+                        vec![json!(quota.name), json!(quota.owner_name), json!(quota.used), json!(quota.hard)]
+                    })
+                    .collect())
+            }
+        };
+        let query = List::of(view, &SORTS, &[]).query("name");
+        return file::of(view, format, "quotas", &["project", "owner", "used", "limit"], query, read).await;
+    }
+    let page = page(view, None).await?;
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 pub(crate) async fn set(view: &mut View) -> Result<HttpResponse, Failure> {

@@ -18,7 +18,7 @@ use crate::view::View;
 const PROJECTS: i64 = 10;
 
 #[derive(Template)]
-#[template(path = "admin/storage.html")]
+#[template(path = "admin/storage.html", blocks = ["rows"])]
 struct StoragePage {
     s: Shell,
     l: List,
@@ -80,7 +80,8 @@ pub(crate) async fn show(view: &mut View) -> Result<HttpResponse, Failure> {
         (project.to_owned(), name.to_owned(), row)
     });
     let repositories = repositories.collect();
-    view.page(&StoragePage { s, l, statistics, store, rooms, chart, full_in, projects, repositories })
+    let page = StoragePage { s, l, statistics, store, rooms, chart, full_in, projects, repositories };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[cfg(test)]

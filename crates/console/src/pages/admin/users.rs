@@ -2,14 +2,18 @@
 
 pub(crate) mod one;
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use identity::{Account, NewUser, Profile, Secret, UserFilter};
+use serde_json::json;
 use tenancy::CreateUser;
 use tenancy::list::Value;
 
 use crate::failure::Failure;
+use crate::file::{self, Format};
 use crate::list::List;
 use crate::pages::admin::admin_shell;
 use crate::pages::me::account_problem;
@@ -17,8 +21,11 @@ use crate::problem::Problem;
 use crate::shell::{Shell, Told};
 use crate::view::View;
 
+/// Columns of the list as a file.
+const FILE: [&str; 6] = ["name", "email", "realname", "sysadmin", "disabled", "creation_time"];
+
 #[derive(Template)]
-#[template(path = "admin/users.html")]
+#[template(path = "admin/users.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -32,10 +39,34 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     if l.filter("admins") == "1" {
         query.terms.push(("sysadmin_flag".to_owned(), Value::Exact("true".to_owned())));
     }
+    if let Some(format) = Format::asked(view) {
+        let held = Arc::new((view.state.tenancy.clone(), permit));
+        let read = move |query| {
+            let held = held.clone();
+            async move {
+                let filter = UserFilter { with_first: true, ..UserFilter::default() };
+                let rows = held.0.user_list(&held.1, &filter, &query).await?.rows.into_iter();
+                Ok(rows
+                    .map(|user| {
+                        vec![
+                            json!(user.name),
+                            json!(user.email),
+                            json!(user.realname),
+                            json!(user.sysadmin),
+                            json!(user.disabled),
+                            json!(user.created_at),
+                        ]
+                    })
+                    .collect())
+            }
+        };
+        return file::of(view, format, "users", &FILE, query, read).await;
+    }
     let filter = UserFilter { with_first: true, ..UserFilter::default() };
     let page = view.state.tenancy.user_list(&permit, &filter, &query).await?;
-    l.total = page.total;
-    view.page(&ListPage { s: admin_shell(view, "admin-users", view.t("users-title")), l, users: page.rows })
+    (l.total, l.files) = (page.total, true);
+    let page = ListPage { s: admin_shell(view, "admin-users", view.t("users-title")), l, users: page.rows };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]

@@ -20,7 +20,7 @@ use crate::view::View;
 const RESTORED_MAX: usize = 100;
 
 #[derive(Template)]
-#[template(path = "repository/history.html")]
+#[template(path = "repository/history.html", blocks = ["rows"])]
 struct HistoryPage {
     s: Shell,
     l: List,
@@ -57,7 +57,7 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     }
     let page = view.state.catalog.history.repository_changes(&permit, &name, &query).await?;
     l.total = page.total;
-    view.page(&HistoryPage {
+    let page = HistoryPage {
         s: repository_shell(
             view,
             &permit,
@@ -70,7 +70,8 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         name: name.to_string(),
         changes: page.rows,
         may_restore: permit.rights().allow(Resource::Tag, Action::Create),
-    })
+    };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 #[derive(Template)]
