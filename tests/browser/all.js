@@ -5,7 +5,12 @@ import { close } from "./world.js";
 
 after(close);
 
+// First, while everything is as the seed left it.
+await import("./snapshots.test.js");
 await import("./accessibility.test.js");
 await import("./scripts.test.js");
+await import("./keyboard.test.js");
+await import("./tasks.test.js");
 await import("./security.test.js");
 await import("./look.test.js");
+await import("./appearance.test.js");
