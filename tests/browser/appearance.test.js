@@ -72,7 +72,9 @@ test("5: what is pressed has 24 by 24 pixels, or room around it", async () => {
         // Links inside a sentence are excepted, and so is what belongs to a label that is large enough.
         const inText = (element) => element.matches("a") && getComputedStyle(element).display === "inline";
         const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")];
-        const boxes = all.filter((element) => element.checkVisibility({ checkVisibilityCSS: true }) && !element.matches(".skip"))
+        // Heads of stacked tables are there for assistive programs alone.
+        const stacked = (element) => element.closest("thead") && getComputedStyle(element.closest("thead")).position === "absolute";
+        const boxes = all.filter((element) => element.checkVisibility({ checkVisibilityCSS: true }) && !element.matches(".skip") && !stacked(element))
           .map((element) => ({ element, box: element.getBoundingClientRect() }));
         return boxes
           .filter(({ element, box }) => (box.width < 24 || box.height < 24) && !inText(element))
@@ -192,7 +194,7 @@ test("9: at 200 % and 400 % nothing is lost and only tables and commands scroll 
 test("the first rows are where they are seen: fourteen of them at 1440 × 900", async () => {
   const page = await open("admin");
   const wrong = [];
-  for (const path of ["/projects/team-a/repositories/many", "/projects/team-a/repositories"]) {
+  for (const path of ["/projects/team-a/repositories/many", "/projects/team-a/repositories?q=service"]) {
     await page.goto(path);
     const facts = await page.evaluate(() => {
       const rows = [...document.querySelectorAll("main tbody tr")].map((row) => row.getBoundingClientRect());
@@ -241,14 +243,14 @@ test("64: a page is few requests, and the second look at it one", async () => {
     const sent = [];
     const session = await fresh.newCDPSession(window);
     await session.send("Network.enable");
-    session.on("Network.responseReceived", ({ response }) => {
-      if (!response.fromDiskCache && !response.fromPrefetchCache && !response.url.startsWith("data:")) sent.push(response);
+    session.on("Network.responseReceived", ({ requestId, response }) => {
+      if (!response.fromDiskCache && !response.url.startsWith("data:")) sent.push({ requestId, url: response.url });
     });
     const served = [];
     session.on("Network.requestServedFromCache", ({ requestId }) => served.push(requestId));
     await window.goto(path, { waitUntil: "networkidle" });
-    const wire = sent.filter((response) => response.encodedDataLength > 0 || response.url === world.url + path);
-    if (wire.length !== 1) wrong.push(`${path} again: ${wire.map((response) => response.url)} (${served.length} kept)`);
+    const wire = sent.filter((response) => !served.includes(response.requestId));
+    if (wire.length !== 1) wrong.push(`${path} again: ${wire.map((response) => response.url)}`);
     await fresh.close();
   }
   await page.context().close();

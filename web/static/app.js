@@ -89,7 +89,9 @@
 
 // Moments in the zone of who looks at them; without scripts they are in UTC, and say so.
 (() => {
-  const own = (time) => new Date(time.dateTime).toLocaleString("sv-SE", { timeZoneName: "short" });
+  const two = "2-digit";
+  const parts = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, timeZoneName: "short" };
+  const own = (time) => new Date(time.dateTime).toLocaleString("sv-SE", parts);
   document.querySelectorAll("main time[datetime]").forEach((time) => {
     if (time.textContent.endsWith(" UTC")) time.textContent = own(time);
   });
