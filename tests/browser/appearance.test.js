@@ -150,17 +150,21 @@ test("61: longer words and the longest names fit", async () => {
         const cut = [...document.querySelectorAll("main *, .bar *, .side *")]
           .filter((element) => {
             const style = getComputedStyle(element);
-            const clips = ["hidden", "clip"].includes(style.overflowX) && !element.closest(".vh, .word, [title]");
+            const clips = ["hidden", "clip"].includes(style.overflowX) && !element.closest(".vh, .word, [title], input, select");
             return clips && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1;
           })
-          .map((element) => element.outerHTML.slice(0, 120));
+          .map((element) => {
+            const right = element.getBoundingClientRect().right;
+            const inner = [...element.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > right + 1).at(-1);
+            return (inner ?? element).outerHTML.slice(0, 140);
+          });
         return [...(wide ? [`${document.body.scrollWidth} of ${room}`] : []), ...cut];
       });
       found.forEach((what) => wrong.push(`${id} at ${width}: ${what}`));
     }
   }
   await page.context().close();
-  assert.deepEqual(wrong, []);
+  assert.deepEqual(wrong.slice(0, 40), []);
 });
 
 test("9: at 200 % and 400 % nothing is lost and only tables and commands scroll sideways", async () => {
