@@ -89,7 +89,7 @@ test("5: what is pressed has 24 by 24 pixels, or room around it", async () => {
           })
           .map(({ element, box }) => `${Math.round(box.width)}×${Math.round(box.height)} ${element.outerHTML.slice(0, 100)}`);
       });
-      small.forEach((what) => wrong.push(`${id} at ${width}: ${what}`));
+      small.forEach((what) => wrong.push(`${id.slice(0, 80)} at ${width}: ${what}`));
     }
   }
   await page.context().close();
@@ -160,7 +160,7 @@ test("61: longer words and the longest names fit", async () => {
           });
         return [...(wide ? [`${document.body.scrollWidth} of ${room}`] : []), ...cut];
       });
-      found.forEach((what) => wrong.push(`${id} at ${width}: ${what}`));
+      found.forEach((what) => wrong.push(`${id.slice(0, 80)} at ${width}: ${what}`));
     }
   }
   await page.context().close();
@@ -188,7 +188,7 @@ test("9: at 200 % and 400 % nothing is lost and only tables and commands scroll 
           .map((element) => `scrolls: ${element.outerHTML.slice(0, 120)}`);
         return [...lost, ...sideways];
       });
-      found.forEach((what) => wrong.push(`${id} at ${width}: ${what}`));
+      found.forEach((what) => wrong.push(`${id.slice(0, 80)} at ${width}: ${what}`));
     }
   }
   await page.context().close();

@@ -301,6 +301,11 @@ impl Shell {
         self.here.split('?').next() == Some(path)
     }
 
+    /// The title without what it belongs to, which the way back says already.
+    pub fn short_title(&self) -> &str {
+        self.title.split(" · ").next().unwrap_or_default()
+    }
+
     /// Whether the way back already ends with this page.
     pub fn ends(&self) -> bool {
         self.crumbs.last().is_some_and(|crumb| self.at(&crumb.path))
