@@ -267,7 +267,8 @@ fn attached(accessory: &Accessory, related: &HashMap<i64, Artifact>, deeper: boo
     let own = related.get(&accessory.artifact_id);
     let inner = own.and_then(|own| own.accessories.as_ref()).filter(|_| deeper);
     // What `oras attach` and the like bring: of the kind that its type names.
-    let bill = own.is_some_and(|own| ["spdx", "cyclonedx"].iter().any(|name| own.artifact_type.contains(name)));
+    let bill =
+        own.is_some_and(|own| ["spdx", "cyclonedx"].iter().any(|name| own.artifact_type.contains(name)));
     Attached {
         kind: match accessory.kind.as_str() {
             "signature.cosign" => "repository-attached-cosign",
