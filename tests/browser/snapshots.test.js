@@ -24,7 +24,8 @@ function settled(text) {
     .replace(/\d[\d,.]* (B|KiB|MiB|GiB|TiB)\b/g, "SIZE")
     .replace(/pulled [\d,]+ times?/g, "PULLED")
     .replace(/\b(?:Mozilla|python|Python)[^\n"]*/g, "CLIENT")
-    .replace(/(\/url: \S*\/)\d+\b/g, "$1N");
+    .replace(/(\/url: \S*\/)\d+\b/g, "$1N")
+    .replace(/(\b\w+\.\w+) \d+"/g, '$1 N"');
 }
 
 test("11: what every page says to those who do not see it is what was approved", async () => {
