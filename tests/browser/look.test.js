@@ -80,7 +80,7 @@ test("pages are light", async () => {
     if (size > 80_000) wrong.push(`${path}: ${size} bytes`);
   }
   const html = await (await fetch(`${world.url}/about`, { headers: { cookie } })).text();
-  const assets = [...new Set([...html.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g)].map((found) => found[1]))];
+  const assets = [...new Set([...html.matchAll(/(?:href|src)="(\/assets\/[^"#]+)/g)].map((found) => found[1]))];
   if (assets.length + 1 > 6) wrong.push(`${assets.length + 1} requests`);
   let [css, js] = [0, 0];
   for (const asset of assets) {

@@ -31,10 +31,10 @@ def pages():
     return [dict(zip(("method", "path", "id"), line.split(" "))) for line in lines.splitlines()]
 
 
-def node(arguments, world):
+def node(arguments, world, approve=False):
     """Runs node and passes on what it prints; returns its exit code and the counts of its closing lines."""
     command = [find()[0], *arguments]
-    environment = {**os.environ, "HYTHE_WORLD": str(world), "CHROMIUM": CHROMIUM}
+    environment = {**os.environ, "HYTHE_WORLD": str(world), "CHROMIUM": CHROMIUM, "HYTHE_APPROVE": "1" if approve else ""}
     counts = {}
     with subprocess.Popen(command, cwd=HERE, env=environment, text=True, stdout=subprocess.PIPE) as child:
         for line in child.stdout:
@@ -50,6 +50,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="only the tests whose name matches this regular expression")
     parser.add_argument("--screenshots", type=Path, help="take pictures instead, into this directory")
+    parser.add_argument("--approve", action="store_true", help="keep what pages say now as what they should say")
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     arguments = parser.parse_args()
     missing = [] if find() else ["node"]
@@ -67,8 +68,9 @@ def main():
             code, _ = node(["screenshots.js", arguments.screenshots.resolve()], world)
             failed = code
         else:
-            only = ["--test-name-pattern", arguments.only] if arguments.only else []
-            code, counts = node(["--test", "--test-reporter=spec", *only, "all.js"], world)
+            # The last test closes the browser, without which the run does not end.
+            only = ["--test-name-pattern", f"({arguments.only})|^the browser closes$"] if arguments.only else []
+            code, counts = node(["--test", "--test-reporter=spec", *only, "all.js"], world, arguments.approve)
             failed = counts.get("fail", 0) + counts.get("cancelled", 0) or code
             print(f"browser: {counts.get('pass', 0)} passed, {failed} failed")
         if failed:

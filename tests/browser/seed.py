@@ -117,6 +117,7 @@ class Seed:
         self.many_tags()
         self.settings_of_projects()
         self.hostile()
+        self.tasks()
         return self.world
 
     def hostile(self):
@@ -271,6 +272,18 @@ class Seed:
         self.api("POST", "/projects", {"project_name": "gone", "public": False})
         self.image("gone/away", "1")
         self.world["job"] = self.api("DELETE", "/projects/gone?force=true", expect=(202,)).json()["job_id"]
+
+    def tasks(self):
+        """A project that tests may change: what they find is what they left there themselves."""
+        self.api("POST", "/projects", {"project_name": "tasks", "public": False})
+        image = self.image("tasks/app", "1.0")
+        self.tag("tasks/app", image["digest"], "stable")
+        self.image("tasks/app", "2.0")
+        self.image("tasks/keys", "1.0")
+
+    def tag(self, repository, digest, name):
+        path = f"/projects/{repository.replace('/', '/repositories/', 1)}/artifacts/{digest}/tags"
+        self.api("POST", path, {"name": name})
 
 
 def archive(files):

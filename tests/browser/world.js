@@ -174,6 +174,19 @@ export async function api(path) {
   return answer.json();
 }
 
+// A change over the REST API, as the administrator.
+export async function send(method, path, body) {
+  const answer = await fetch(`${world.url}/api/v2.0${path}`, {
+    method,
+    body: body && JSON.stringify(body),
+    headers: {
+      "content-type": "application/json",
+      authorization: `Basic ${Buffer.from(`admin:${world.people.admin}`).toString("base64")}`,
+    },
+  });
+  assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${await answer.text()}`);
+}
+
 // Everything that a form could have changed.
 export async function state() {
   const found = {};

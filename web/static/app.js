@@ -72,11 +72,72 @@
       const menu = document.querySelector("details.menu[open]");
       if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
     }
-    const off = document.documentElement.dataset.shortcuts === "off";
-    const typing = off || event.target.closest("input, textarea, select, [contenteditable]");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const search = document.querySelector("[data-search]");
-      if (search) { event.preventDefault(); search.focus(); search.select(); }
+  });
+})();
+
+// Single keys: off while somebody types, and for who wants none. Which key does what stands in the page.
+(() => {
+  const find = (selector) => document.querySelector(selector);
+  const dialog = find("dialog[data-keys]");
+  const help = find("[data-keys-open]");
+  let went = 0;
+
+  // From one row to the next; the link of a row has the focus, so that Enter opens it.
+  const step = (row, by) => {
+    const links = [...document.querySelectorAll("main tbody tr")]
+      .map((each) => each.querySelector("th a, td a"))
+      .filter(Boolean);
+    const now = row ? links.findIndex((link) => row.contains(link)) : -1;
+    const next = links[now < 0 ? (by > 0 ? 0 : -1) : now + by];
+    if (next) next.focus();
+  };
+
+  if (help) {
+    help.hidden = false;
+    help.addEventListener("click", () => dialog.showModal());
+  }
+  document.addEventListener("keydown", (event) => {
+    if (document.documentElement.dataset.shortcuts === "off" || find("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target.closest("input:not([type=checkbox],[type=radio]), textarea, select, [contenteditable]")) return;
+    const row = event.target.closest("main tbody tr");
+    const after = went && Date.now() - went < 1500;
+    went = event.key === "g" && !after ? Date.now() : 0;
+    const to = after && find(`[aria-keyshortcuts="g ${CSS.escape(event.key)}"]`);
+    if (to) {
+      to.click();
+    } else if (after || went) {
+      return;
+    } else if (event.key === "/" && find("[data-search]")) {
+      find("[data-search]").focus();
+      find("[data-search]").select();
+    } else if (event.key === "?" && dialog) {
+      dialog.showModal();
+    } else if (event.key === "j" || event.key === "k") {
+      step(row, event.key === "j" ? 1 : -1);
+    } else if (event.key === "x" && row && row.querySelector("input[type=checkbox]")) {
+      row.querySelector("input[type=checkbox]").click();
+    } else if (event.key === "c") {
+      const copy = (row && row.querySelector("[data-copy]")) || find("main [aria-keyshortcuts=c]");
+      if (!copy) return;
+      copy.click();
+    } else {
+      return;
     }
+    event.preventDefault();
+  });
+})();
+
+// Moments in the zone of who looks at them; without scripts they are in UTC, and say so.
+(() => {
+  const two = "2-digit";
+  const parts = { year: "numeric", month: two, day: two, hour: two, minute: two, second: two, timeZoneName: "short" };
+  const own = (time) => new Date(time.dateTime).toLocaleString("sv-SE", parts);
+  document.querySelectorAll("main time[datetime]").forEach((time) => {
+    if (time.textContent.endsWith(" UTC")) time.textContent = own(time);
+  });
+  document.addEventListener("mouseover", (event) => {
+    const time = event.target.closest("time[title]");
+    if (time && time.title.endsWith(" UTC")) time.title = own(time);
   });
 })();

@@ -35,6 +35,16 @@ pub enum Group {
     Tokens,
     Lists,
     Pages,
+    Console,
+}
+
+impl Group {
+    /// The groups of a run that names none. Pages of the console are many, and are measured when they are asked for.
+    pub fn usual(size: &Size) -> Vec<Group> {
+        use clap::ValueEnum as _;
+        let console = size.rounds == 1;
+        Group::value_variants().iter().copied().filter(|group| console || *group != Group::Console).collect()
+    }
 }
 
 /// What the cases work with.
@@ -98,6 +108,7 @@ impl Bench {
                 Group::Tokens => self.tokens().await,
                 Group::Lists => self.lists().await,
                 Group::Pages => self.pages().await,
+                Group::Console => self.console().await,
             };
             // What else can be measured still is.
             if let Err(err) = outcome {

@@ -1,5 +1,6 @@
 //! The cases, by what they exercise. Each file adds its cases to `Bench`.
 
+mod console;
 mod images;
 mod lists;
 mod pages;

@@ -40,6 +40,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// Path in the `Link` to the next page.
     pub next: Option<String>,
+    /// `name=value` of each cookie that was set.
+    pub cookies: Vec<String>,
 }
 
 /// The head of a request, ready to be sent.
@@ -184,6 +186,9 @@ impl Connection {
                         }
                         name if name.eq_ignore_ascii_case("location") => {
                             answer.location = Some(path_of(value()?).to_owned());
+                        }
+                        name if name.eq_ignore_ascii_case("set-cookie") => {
+                            answer.cookies.push(value()?.split(';').next().unwrap_or_default().to_owned());
                         }
                         name if name.eq_ignore_ascii_case("link") => answer.next = next_page(value()?),
                         _ => {}

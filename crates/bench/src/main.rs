@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bench::{Bench, Group};
@@ -60,7 +60,7 @@ struct RunArguments {
     /// How much to do
     #[arg(long, value_enum, default_value_t = Scale::Default)]
     size: Scale,
-    /// Only these groups of cases; all by default
+    /// Only these groups of cases; all but the console by default
     #[arg(long, value_enum)]
     only: Vec<Group>,
     /// Directory on the disk to measure; everything in it is removed at the end
@@ -139,7 +139,7 @@ async fn with_servers(arguments: &RunArguments, size: Size, directory: &Path) ->
     };
     let mut groups = arguments.only.clone();
     if groups.is_empty() {
-        groups = Group::value_variants().to_vec();
+        groups = Group::usual(&size);
     }
     groups.sort_unstable();
     groups.dedup();

@@ -20,6 +20,8 @@ pub struct Run {
     pub bytes: u64,
     pub seconds: f64,
     pub p50_ms: f64,
+    #[serde(default)]
+    pub p95_ms: f64,
     pub p99_ms: f64,
     pub cpu: Cpu,
     /// The most memory seen while it ran.
@@ -35,6 +37,7 @@ impl Run {
             bytes: sample.bytes,
             seconds: sample.elapsed.as_secs_f64(),
             p50_ms: percentile(&latencies, 50),
+            p95_ms: percentile(&latencies, 95),
             p99_ms: percentile(&latencies, 99),
             cpu,
             peak,
@@ -77,6 +80,8 @@ pub enum Aim {
     PerSecond(f64),
     /// Median latency in milliseconds, at most.
     P50Ms(f64),
+    /// 95th percentile of latency in milliseconds, at most.
+    P95Ms(f64),
     /// 99th percentile of latency in milliseconds, at most.
     P99Ms(f64),
     /// MiB of the server's process, at most.
@@ -168,6 +173,9 @@ impl Case {
             Aim::PerSecond(bound) => at_least(format!("≥ {bound}/s"), ours, bound),
             Aim::P50Ms(bound) => {
                 at_most(format!("p50 < {bound} ms"), median(self.ours.iter().map(|run| run.p50_ms))?, bound)
+            }
+            Aim::P95Ms(bound) => {
+                at_most(format!("p95 ≤ {bound} ms"), median(self.ours.iter().map(|run| run.p95_ms))?, bound)
             }
             Aim::P99Ms(bound) => {
                 at_most(format!("p99 < {bound} ms"), median(self.ours.iter().map(|run| run.p99_ms))?, bound)
@@ -341,7 +349,16 @@ mod tests {
 
     fn run(operations: u64, bytes: u64, seconds: f64, cpu: f64) -> Run {
         let cpu = Cpu { server: cpu, ..Cpu::default() };
-        Run { operations, bytes, seconds, p50_ms: 1.0, p99_ms: 2.0, cpu, peak: Memory::default() }
+        Run {
+            operations,
+            bytes,
+            seconds,
+            p50_ms: 1.0,
+            p95_ms: 1.5,
+            p99_ms: 2.0,
+            cpu,
+            peak: Memory::default(),
+        }
     }
 
     fn case(kind: Kind, aims: &[Aim], ours: Vec<Run>, peer: Vec<Run>) -> Case {

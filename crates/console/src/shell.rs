@@ -294,6 +294,29 @@ impl Shell {
         assets::path(name)
     }
 
+    /// A picture beside a word, which says nothing of its own: one of `icons.svg`.
+    pub fn icon(&self, name: &str) -> String {
+        format!(
+            "<svg class=\"i\" aria-hidden=\"true\"><use href=\"{}#{name}\"/></svg>",
+            assets::path("icons.svg")
+        )
+    }
+
+    /// Whether this page has the path.
+    pub fn at(&self, path: &str) -> bool {
+        self.here.split('?').next() == Some(path)
+    }
+
+    /// The title without what it belongs to, which the way back says already.
+    pub fn short_title(&self) -> &str {
+        self.title.split(" · ").next().unwrap_or_default()
+    }
+
+    /// Whether the way back already ends with this page.
+    pub fn ends(&self) -> bool {
+        self.crumbs.last().is_some_and(|crumb| self.at(&crumb.path))
+    }
+
     pub fn languages(&self) -> [Language; 2] {
         Language::ALL
     }
@@ -342,6 +365,19 @@ pub(crate) fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_icon_is_there() {
+        let web = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+        let icons = std::fs::read_to_string(web.join("static/icons.svg")).unwrap_or_default();
+        let base = std::fs::read_to_string(web.join("templates/base.html")).unwrap_or_default();
+        let asked: Vec<&str> =
+            base.split("s.icon(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(asked.len() > 10);
+        for name in asked {
+            assert!(icons.contains(&format!("id=\"{name}\"")), "{name}");
+        }
+    }
 
     #[test]
     fn banners_are_shown_in_their_days() {

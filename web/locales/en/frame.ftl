@@ -144,3 +144,13 @@ error-broken-what = Something went wrong
 error-broken-why = This is a fault of the server. It has been written to its log.
 error-broken-next = Try again; if it stays, tell an administrator the number below.
 error-request = request
+
+# Keys
+
+keys-title = Keyboard shortcuts
+keys-copy = Copy the pull command, or what the row offers
+keys-rows = Next row, previous row
+keys-select = Select the row
+keys-open = Open the row
+keys-close = Close what is open
+close = Close

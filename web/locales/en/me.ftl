@@ -74,7 +74,7 @@ preference-client = Commands for
 preference-client-fit = What fits the artifact
 preference-client-hint = The client whose commands are shown first.
 preference-shortcuts = Single-key shortcuts
-preference-shortcuts-hint = “/” goes to the search field.
+preference-shortcuts-hint = “?” lists them on every page.
 told-preferences-saved = The preferences were saved.
 
 me-tokens-title = Access tokens

@@ -126,3 +126,13 @@ error-broken-what = 出错了
 error-broken-why = 这是服务器的故障，已写入日志。
 error-broken-next = 请重试；如果仍然失败，请把下面的编号告诉管理员。
 error-request = 请求编号
+
+# 键盘
+
+keys-title = 键盘快捷键
+keys-copy = 复制拉取命令或当前行的内容
+keys-rows = 下一行、上一行
+keys-select = 选中当前行
+keys-open = 打开当前行
+keys-close = 关闭当前窗口
+close = 关闭

@@ -71,7 +71,7 @@ preference-client = 命令所用的客户端
 preference-client-fit = 适合该制品的客户端
 preference-client-hint = 优先显示此客户端的命令。
 preference-shortcuts = 单键快捷键
-preference-shortcuts-hint = 按“/”跳到搜索框。
+preference-shortcuts-hint = 在任意页面按“?”查看列表。
 told-preferences-saved = 已保存偏好设置。
 
 me-tokens-title = 访问令牌

@@ -94,3 +94,114 @@ fn languages_are_chosen_as_browsers_ask() {
         assert_eq!(Language::accepted(header), expected, "{header}");
     }
 }
+
+/// Pairs of a section of the glossary.
+fn glossary(section: &str) -> Vec<(String, String)> {
+    let source = std::fs::read_to_string(web().join("locales/glossary.toml")).unwrap();
+    let heading = format!("[{section}]\n");
+    let (_, rest) = source.split_once(&heading).expect("the section is there");
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| line.starts_with('"'))
+        .map(|line| {
+            let (word, other) = line.split_once(" = ").expect("a pair");
+            (word.trim_matches('"').to_owned(), other.trim_matches('"').to_owned())
+        })
+        .collect()
+}
+
+/// The texts of a language as they stand in its files, by key.
+fn sources_of(tag: &str) -> BTreeMap<String, String> {
+    let mut paths = Vec::new();
+    files(&web().join("locales").join(tag), &mut paths);
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    let mut current = String::new();
+    for path in paths {
+        for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with('#')) {
+            let starts = line.starts_with(|c: char| c.is_ascii_lowercase());
+            let text = match line.split_once('=').filter(|_| starts) {
+                Some((key, text)) => {
+                    current = key.trim().to_owned();
+                    text
+                }
+                None => line,
+            };
+            let whole = texts.entry(current.clone()).or_default();
+            whole.push(' ');
+            whole.push_str(text.trim());
+        }
+    }
+    texts
+}
+
+/// Whether the text has the word, or its plural, by itself.
+fn has(text: &str, word: &str) -> bool {
+    let plural = word.strip_suffix('y').map_or_else(|| format!("{word}s"), |stem| format!("{stem}ies"));
+    let text = text.to_lowercase();
+    let alone = |word: &str| {
+        text.match_indices(word).any(|(at, found)| {
+            let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '$' && c != '_');
+            edge(text[..at].chars().next_back()) && edge(text[at + found.len()..].chars().next())
+        })
+    };
+    alone(word) || alone(&plural)
+}
+
+#[test]
+fn texts_keep_to_the_glossary() {
+    let (english, chinese) = (sources_of("en"), sources_of("zh-CN"));
+    let without = glossary("without");
+    let mut wrong = Vec::new();
+    for (word, other) in glossary("zh-CN") {
+        for (key, text) in &english {
+            let free = without.iter().any(|(known, which)| known == key && *which == word);
+            if !free && has(text, &word) && !chinese[key].contains(&other) {
+                wrong.push(format!("{key}: “{word}” is not “{other}”"));
+            }
+        }
+    }
+    for (word, instead) in glossary("never") {
+        for (key, text) in english.iter().chain(&chinese) {
+            if text.to_lowercase().contains(&word.to_lowercase()) {
+                wrong.push(format!("{key}: “{word}”; say {instead}"));
+            }
+        }
+    }
+    for (key, _) in &without {
+        if !english.contains_key(key) {
+            wrong.push(format!("{key} is no text any more"));
+        }
+    }
+    assert!(wrong.is_empty(), "web/locales/glossary.toml says otherwise:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_in_english() {
+    let (english, chinese) = (sources_of("en"), sources_of("zh-CN"));
+    let same = glossary("same");
+    let kept: Vec<&String> = same.iter().map(|(key, _)| key).collect();
+    // Names and what stands for something else are the same everywhere; so are words of the glossary that stay.
+    const NAMES: [&str; 8] = ["WASM", "SBOM", "CI", "Tag", "HTTP", "LDAP", "OIDC", "Hythe"];
+    for (key, text) in &english {
+        let plain: String =
+            text.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect();
+        let words = plain.chars().filter(char::is_ascii_alphabetic).count();
+        let free = words == 0 || NAMES.contains(&plain.trim()) || kept.contains(&key);
+        assert!(free || chinese[key] != *text, "{key} is not translated: {text}");
+    }
+}
+
+#[test]
+fn chinese_has_its_own_punctuation_and_room_around_latin() {
+    let chinese_character = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+    for (key, text) in sources_of("zh-CN") {
+        let characters: Vec<char> = text.chars().collect();
+        for pair in characters.windows(2) {
+            let (first, second) = (pair[0], pair[1]);
+            let half = chinese_character(first) && ",;:?!()".contains(second);
+            let touching = (chinese_character(first) && second.is_ascii_alphanumeric())
+                || (first.is_ascii_alphanumeric() && chinese_character(second));
+            assert!(!half && !touching, "{key}: {first}{second} in {text}");
+        }
+    }
+}

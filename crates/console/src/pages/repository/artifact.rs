@@ -270,11 +270,15 @@ fn child(reference: &ChildReference, related: &HashMap<i64, Artifact>) -> Child 
 fn attached(accessory: &Accessory, related: &HashMap<i64, Artifact>, deeper: bool) -> Attached {
     let own = related.get(&accessory.artifact_id);
     let inner = own.and_then(|own| own.accessories.as_ref()).filter(|_| deeper);
+    // What `oras attach` and the like bring: of the kind that its type names.
+    let bill =
+        own.is_some_and(|own| ["spdx", "cyclonedx"].iter().any(|name| own.artifact_type.contains(name)));
     Attached {
         kind: match accessory.kind.as_str() {
             "signature.cosign" => "repository-attached-cosign",
             "signature.notation" => "repository-attached-notation",
             "sbom.harbor" => "repository-attached-sbom",
+            _ if bill => "repository-attached-sbom",
             _ => "repository-attached-other",
         },
         artifact_type: own.map(|own| own.artifact_type.clone()).unwrap_or_default(),
