@@ -144,8 +144,9 @@ async fn home_tells_what_wants_attention() {
     assert!(!world.get(&ben, "/").await.has("robot account ends"));
     world
         .execute(
-            "insert into audit.entries (actor_kind, actor_name, action, object_kind, object_id, object_name, outcome)
-             values ('system', 'hythe', 'audit_acts_lost', 'audit', '', '3 acts', 'failed')",
+            "insert into audit.entries (actor_kind, actor_name, action, object_kind, object_id, object_name, outcome,
+                                        body_hash)
+             values ('system', 'hythe', 'audit_acts_lost', 'audit', '', '3 acts', 'failed', decode(repeat('00', 32), 'hex'))",
         )
         .await;
     let page = world.get(&admin, "/").await;
