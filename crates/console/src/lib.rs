@@ -9,8 +9,8 @@
 //! * Pages work without scripts. No page has a script or style of its own, so the content policy needs no exception.
 
 mod assets;
-mod clash;
 mod chart;
+mod clash;
 mod cookies;
 mod failure;
 mod file;

@@ -9,7 +9,8 @@ use crate::shell::Shell;
 use crate::view::{View, field};
 
 /// Filters with the keys of their names.
-const NAMES: [(&str, &str); 23] = [
+const NAMES: [(&str, &str); 24] = [
+    ("favourites", "favourites-title"),
     ("actor", "audit-actor"),
     ("operation", "audit-operation"),
     ("kind", "audit-kind"),
@@ -36,7 +37,8 @@ const NAMES: [(&str, &str); 23] = [
 ];
 
 /// Choices with the keys of what they are called; of one that is called nothing the filter's name says all.
-const CHOICES: [(&str, &str, &str); 23] = [
+const CHOICES: [(&str, &str, &str); 24] = [
+    ("favourites", "yes", ""),
     ("type", "IMAGE", "repository-kind-image"),
     ("type", "CHART", "repository-kind-chart"),
     ("type", "WASM", "repository-kind-wasm"),

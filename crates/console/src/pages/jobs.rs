@@ -1,7 +1,6 @@
 //! Work in the background: the list for system administrators, and one job for whoever asked for it, too.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use askama::Template;
 use queue::{Filter, Job, Record};
 
@@ -9,9 +8,6 @@ use crate::failure::Failure;
 use crate::platform::Platform;
 use crate::shell::Shell;
 use crate::view::View;
-
-/// Seconds between two looks at a job that is not finished.
-const REFRESH_SECONDS: &str = "3";
 
 /// Jobs on one page.
 const PAGE: i64 = 50;
@@ -93,10 +89,6 @@ impl JobPage {
 
     fn state(&self, name: &str) -> (&'static str, &'static str) {
         state(name)
-    }
-
-    fn finished(&self) -> bool {
-        self.job.finished_at.is_some()
     }
 }
 

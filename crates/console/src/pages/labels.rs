@@ -116,7 +116,7 @@ fn address(base: &str, page: &str, name: &str) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "labels/list.html")]
+#[template(path = "labels/list.html", blocks = ["rows"])]
 struct ListPage {
     s: Shell,
     l: List,
@@ -139,7 +139,7 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
     let mut l = List::of(view, &["name", "-creation_time"], &[]);
     let page = place.page(view, &l.query("name")).await?;
     l.total = page.total;
-    view.page(&ListPage {
+    let page = ListPage {
         l,
         base: place.base,
         of_project: place.permit.is_some(),
@@ -148,7 +148,8 @@ pub(crate) async fn list(view: &mut View) -> Result<HttpResponse, Failure> {
         may_delete: place.may_delete,
         labels: page.rows,
         s: place.shell,
-    })
+    };
+    view.list(&page.l, &page, &page.as_rows())
 }
 
 /// What was typed.
