@@ -666,8 +666,8 @@ impl Scenario {
             listed = self.read(contract, call("getGCHistory").query("sort", "-id")).await;
         }
         assert_eq!(listed[0]["job_status"], "Success", "{listed}");
-        let told: serde_json::Value =
-            serde_json::from_str(listed[0]["job_parameters"].as_str().unwrap()).unwrap();
+        let told = listed[0]["job_parameters"].as_str().unwrap_or_default();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap_or_default();
         assert_eq!(told, run["parameters"]);
         let id = listed[0]["id"].to_string();
         self.read(contract, call("getGC").at("gc_id", &id)).await;
