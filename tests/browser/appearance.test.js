@@ -241,7 +241,9 @@ test("64: a page is few requests, and the second look at it one", async () => {
     const window = await fresh.newPage();
     window.on("request", listen);
     await window.goto(path, { waitUntil: "networkidle" });
-    if (asked.length > 6) wrong.push(`${path}: ${asked.map((request) => request.url())}`);
+    // The picture in the tab is one of those in the page.
+    const first = new Set(asked.map((request) => request.url()));
+    if (first.size > 6) wrong.push(`${path}: ${[...first]}`);
     // What the browser kept does not go over the wire; the server's answers are counted.
     asked.length = 0;
     const sent = [];

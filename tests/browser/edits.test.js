@@ -144,7 +144,7 @@ test("nothing of the corpus becomes part of a page", async () => {
       const foreign = [];
       for (const element of document.querySelectorAll("*")) {
         const name = element.localName;
-        const ours = element.closest("svg.swatch, svg.chart, figure svg");
+        const ours = element.closest("svg.swatch, svg.chart, svg.spark, svg.i, figure svg");
         if (["iframe", "object", "embed", "base", "math", "style", "video", "audio", "frame", "body body"].includes(name)) foreign.push(name);
         if (element.namespaceURI === "http://www.w3.org/2000/svg" && !ours) foreign.push(name);
         if (name === "script" && !new URL(element.src || "about:blank").pathname.startsWith("/assets/")) foreign.push("script");

@@ -27,6 +27,14 @@ async function press(page, locator, key = "Enter") {
   await Promise.all([page.waitForNavigation(), page.keyboard.press(key)]);
 }
 
+/** Presses the button that saves, and waits for the page after that. */
+async function saved(page) {
+  const answered = page.waitForResponse((response) => response.request().method() === "POST");
+  await page.click("main button.primary");
+  await answered;
+  await page.waitForLoadState();
+}
+
 test("7: the list of keys is a dialog: the focus goes in, Escape closes it, the focus comes back", async () => {
   const page = await open("admin");
   await page.goto("/projects");
@@ -111,7 +119,7 @@ test("single keys are off while somebody types, with other keys held, and for wh
   assert.equal(await page.evaluate(() => document.activeElement === document.body), true);
   await page.goto("/me/preferences");
   await page.uncheck("#shortcuts");
-  await page.click("main button.primary");
+  await saved(page);
   await page.goto("/projects");
   await page.keyboard.type("gh?j/");
   assert.match(page.url(), /\/projects$/);
@@ -119,7 +127,7 @@ test("single keys are off while somebody types, with other keys held, and for wh
   assert.equal(await page.locator("dialog").count(), 0);
   await page.goto("/me/preferences");
   await page.check("#shortcuts");
-  await page.click("main button.primary");
+  await saved(page);
   await calm(page);
   await page.context().close();
 });

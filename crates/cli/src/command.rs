@@ -45,7 +45,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("On the server's machine", &["migrate", "config", "admin", "keys", "audit"]),
     (
         "From anywhere, over the API",
-        &["login", "logout", "project", "repo", "tag", "artifact", "label", "robot", "user", "token"],
+        &["login", "logout", "project", "repo", "tag", "artifact", "label", "gc", "robot", "user", "token"],
     ),
     ("Others", &["completions", "version"]),
 ];

@@ -67,7 +67,7 @@ robot-expiry-now = 当前到期时间：{ $name }。
 robot-expiry-now-never = 当前永不到期。
 robot-expiry-days = 从现在起 { $count } 天
 robot-right = { $name }：{ $other }
-robot-rights-elsewhere = 此账户在不同项目中的权限不同。权限显示在其页面上，保持不变，可以通过 API 修改。
+robot-rights-elsewhere = 此机器人账户在不同项目中的权限不同。权限显示在其页面上，保持不变，可以通过 API 修改。
 told-robot-saved = 已保存 { $name }。新权限将在五秒内生效。
 
 # 设置
