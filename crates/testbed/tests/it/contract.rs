@@ -164,7 +164,9 @@ impl Contract {
                     self.expect(id, answer.header("location").is_empty(), || format!("Location of {answer}"));
                 }
                 "Location" => {
-                    let base = format!("{}/", call.path(fact));
+                    let elsewhere = tables::MADE_ELSEWHERE.iter().find(|(operation, _)| *operation == id);
+                    let base =
+                        elsewhere.map_or(format!("{}/", call.path(fact)), |(_, base)| (*base).to_owned());
                     let rest = answer.header("location").strip_prefix(&base);
                     let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('/'));
                     self.expect(id, good, || format!("Location {:?} of {answer}", answer.header("location")));

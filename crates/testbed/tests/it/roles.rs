@@ -76,6 +76,7 @@ const ROBOT_SYSTEM: &[(&str, &str)] = &[
     ("quota", "read update list"),
     ("system-volumes", "read"),
     ("audit-log", "list"),
+    ("garbage-collection", "create read update list stop"),
 ];
 
 /// Rights of everybody in a public project (7.2).
@@ -550,7 +551,7 @@ fn fill(route: &Route, target: &Target) -> String {
             "user_id" => "999999999".to_owned(),
             "addition" => "build_history".to_owned(),
             "label_id" => "999999999".to_owned(),
-            "immutable_rule_id" => "999999999".to_owned(),
+            "immutable_rule_id" | "gc_id" => "999999999".to_owned(),
             // Of quotas, and of none that is there.
             "id" => "999999999".to_owned(),
             "robot_id" if route.method == "DELETE" => "999999999".to_owned(),

@@ -683,7 +683,6 @@ impl Scenario {
             (&json!("Weekly"), &json!("0 0 0 * * 0"))
         );
         contract.succeeds(call("updateGCSchedule").body(&json!({"schedule": {"type": "None"}}))).await;
-        contract.succeeds(call("getGCSchedule")).await;
     }
 
     async fn trail(&self, contract: &mut Contract) {

@@ -11,7 +11,13 @@ pub const NO_LOCATION: &[&str] = &["createTag"];
 pub const MAKES_ROOM: &[&str] = &["CopyArtifact"];
 
 /// What is the same when it is done twice.
-pub const REPEATED: &[&str] = &["CopyArtifact"];
+pub const REPEATED: &[&str] = &["CopyArtifact", "createGCSchedule"];
+
+/// What is made below another path than that of the request: a run is none of the schedule's.
+pub const MADE_ELSEWHERE: &[(&str, &str)] = &[("createGCSchedule", "/api/v2.0/system/gc/")];
+
+/// Reads that answer without a body when there is nothing.
+pub const MAY_BE_EMPTY: &[&str] = &["getGCSchedule"];
 
 /// Statuses that are not documented for the operations named (none: for any), and why they are answered.
 pub const STATUSES: &[(&[&str], u16, &str)] = &[
