@@ -237,6 +237,25 @@ def _(world):
     admin("project", "delete", name, "--yes")
 
 
+@suite.case("hythe gc: a dry run, its log, a run, the list; not for everybody")
+def _(world):
+    admin, kim = logged_in(world, *ADMIN), logged_in(world, *MAINTAINER)
+    planned = admin.json("gc", "run", "--dry-run")
+    equal(planned["job_status"], "Success", "the dry run")
+    equal(json.loads(planned["job_parameters"])["dry_run"], True, "what it was told")
+    contains(admin("gc", "log", planned["id"]), "would remove ")
+    removed = admin.json("gc", "run")
+    equal(removed["job_status"], "Success", "the run")
+    contains(admin("gc", "log", removed["id"]), "sessions: ", "manifests: ", "blobs: ", "removed ")
+    newest = [row["id"] for row in admin.json("gc", "list", "--limit", "2")]
+    equal(newest, [removed["id"], planned["id"]], "runs, the newest first")
+    contains(admin("gc", "show", removed["id"]), "Success")
+    contains(admin("gc", "run", "--no-wait"), "was started")
+    admin("gc", "stop", removed["id"])
+    admin("gc", "log", 999_999_999, code=NOT_FOUND)
+    kim("gc", "run", code=DENIED)
+
+
 @suite.case("hythe robot: made, shown, refreshed, disabled, enabled, changed and deleted")
 def _(world):
     admin = logged_in(world, *ADMIN)

@@ -17,10 +17,12 @@
 mod run;
 mod runs;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audit::{Actor, Entry, Object, Outcome};
 use blobstore::{BlobStore, Key};
+use chrono::{DateTime, Utc};
 use database::{Database, Tx};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::PgInterval;
@@ -143,6 +145,45 @@ struct Candidates {
     manifests: Vec<i64>,
 }
 
+/// A manifest to look at.
+struct Candidate {
+    id: i64,
+    at: Option<DateTime<Utc>>,
+    repository: i64,
+    path: String,
+    project: i64,
+}
+
+/// How far a look at manifests is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Behind what was due at this time, with this id.
+    Due { at: DateTime<Utc>, id: i64 },
+    /// Behind this id, among those without a tag.
+    Untagged { id: i64 },
+    End,
+}
+
+impl Place {
+    fn start() -> Self {
+        Self::Due { at: DateTime::UNIX_EPOCH, id: 0 }
+    }
+
+    fn is_end(self) -> bool {
+        matches!(self, Self::End)
+    }
+
+    /// Behind the last one that was found; when there was none, where to look next.
+    fn behind(self, last: Option<&Candidate>, scope: Scope) -> Self {
+        match (self, last) {
+            (Self::Due { at, .. }, Some(last)) => Self::Due { at: last.at.unwrap_or(at), id: last.id },
+            (Self::Due { .. }, None) if scope.delete_untagged => Self::Untagged { id: 0 },
+            (Self::Untagged { .. }, Some(last)) => Self::Untagged { id: last.id },
+            _ => Self::End,
+        }
+    }
+}
+
 /// A blob whose bytes are to go.
 struct Taken {
     digest: Vec<u8>,
@@ -232,21 +273,24 @@ impl Collector {
         report: Option<&Report<'_>>,
     ) -> Result<Collected, Error> {
         let mut all = Collected::default();
-        let (mut after, mut before) = (0, 0);
+        let mut before = 0;
+        let mut place = Place::start();
         while !cancelled() {
-            let Some(candidates) = self.candidates(scope, after).await? else {
-                // What has gone may have kept something older: parts of an index, signatures of an image.
-                if !scope.ahead || all.manifests == before {
-                    break;
-                }
-                (after, before) = (0, all.manifests);
-                continue;
-            };
-            after = candidates.manifests.last().copied().unwrap_or(after);
-            all.manifests += retrying(|| self.purge(scope, &candidates)).await?;
+            let batch = self.candidates(scope, &mut place).await?;
+            for candidates in &batch {
+                all.manifests += retrying(|| self.purge(scope, candidates)).await?;
+            }
             if let Some(report) = report {
                 report.tell(all).await?;
             }
+            if !place.is_end() {
+                continue;
+            }
+            // What has gone may have kept something that was looked at before it: parts of an index, signatures of an image.
+            if !scope.ahead || all.manifests == before {
+                break;
+            }
+            (place, before) = (Place::start(), all.manifests);
         }
         if !cancelled() {
             self.remove_repositories().await?;
@@ -276,35 +320,52 @@ impl Collector {
         Ok(all)
     }
 
-    /// The next manifests to look at: those of one repository, in order of id.
-    async fn candidates(&self, scope: Scope, after: i64) -> Result<Option<Candidates>, Error> {
-        let rows = sqlx::query!(
-            r#"with due as materialized (
-                 select m.id, m.repository_id from catalog.manifests m
-                 where m.id > $1
-                   and (m.gc_after < now() + make_interval(secs => $4)
-                        or $2 and m.deleted_at is null
-                           and not exists (select 1 from catalog.tags t where t.manifest_id = m.id))
-                 order by m.id limit $3
-             )
-             select d.id, r.id as repository, r.path, r.project_id
-             from due d join catalog.repositories r on r.id = d.repository_id
-             where d.repository_id = (select f.repository_id from due f order by f.id limit 1)
-             order by d.id"#,
-            after,
-            scope.delete_untagged,
-            MANIFESTS_MAX,
-            scope.ahead_seconds()
-        )
-        .fetch_all(self.database.pool())
-        .await?;
-        let Some(first) = rows.first() else { return Ok(None) };
-        Ok(Some(Candidates {
-            project: first.project_id,
-            repository: first.repository,
-            path: first.path.clone(),
-            manifests: rows.iter().map(|row| row.id).collect(),
-        }))
+    /// The next manifests to look at, by repository; `place` moves behind them.
+    async fn candidates(&self, scope: Scope, place: &mut Place) -> Result<Vec<Candidates>, Error> {
+        let rows = match *place {
+            Place::Due { at, id } => {
+                sqlx::query_as!(
+                    Candidate,
+                    r#"select m.id, m.gc_after as at, r.id as repository, r.path, r.project_id as project
+                       from (select id, repository_id, gc_after from catalog.manifests
+                             where gc_after < now() + make_interval(secs => $3) and (gc_after, id) > ($1, $2)
+                             order by gc_after, id limit $4) m
+                       join catalog.repositories r on r.id = m.repository_id
+                       order by m.gc_after, m.id"#,
+                    at,
+                    id,
+                    scope.ahead_seconds(),
+                    MANIFESTS_MAX
+                )
+                .fetch_all(self.database.pool())
+                .await?
+            }
+            Place::Untagged { id } => {
+                sqlx::query_as!(
+                    Candidate,
+                    r#"select m.id, m.gc_after as at, r.id as repository, r.path, r.project_id as project
+                       from (select m.id, m.repository_id, m.gc_after from catalog.manifests m
+                             where m.id > $1 and m.deleted_at is null
+                               and not exists (select 1 from catalog.tags t where t.manifest_id = m.id)
+                             order by m.id limit $2) m
+                       join catalog.repositories r on r.id = m.repository_id
+                       order by m.id"#,
+                    id,
+                    MANIFESTS_MAX
+                )
+                .fetch_all(self.database.pool())
+                .await?
+            }
+            Place::End => Vec::new(),
+        };
+        *place = place.behind(rows.last(), scope);
+        let mut batch: BTreeMap<i64, Candidates> = BTreeMap::new();
+        for row in rows {
+            let Candidate { id, repository, path, project, .. } = row;
+            let new = || Candidates { project, repository, path, manifests: Vec::new() };
+            batch.entry(repository).or_insert_with(new).manifests.push(id);
+        }
+        Ok(batch.into_values().collect())
     }
 
     /// Judges manifests of one repository and removes those whose time is over. Returns how many.
@@ -513,8 +574,8 @@ async fn hold_blobs(tx: &mut Tx, scope: Scope, grace: PgInterval) -> Result<Vec<
     sqlx::query!("set transaction isolation level read committed").execute(&mut **tx).await?;
     Ok(sqlx::query_scalar!(
         "select digest from catalog.blobs
-         where state <> 'deleting'
-           and (gc_after < now() or gc_after < now() + make_interval(secs => $1) and last_touch < now() - $2::interval)
+         where state <> 'deleting' and gc_after < now() + make_interval(secs => $1)
+           and (gc_after < now() or last_touch < now() - $2::interval)
          order by gc_after limit $3 for update skip locked",
         scope.ahead_seconds(),
         grace as _,
