@@ -50,6 +50,8 @@ impl Blobs {
             if renewed.rows_affected() == 0 {
                 return Err(Error::BlobUnknown(digest.clone()));
             }
+            // Whom the renewal had to wait for may have been the collector, with the link of this repository.
+            self.find(&pull.place, digest).await?;
         }
         if self.store.stat(&blob.key).await? != Some(blob.size) {
             self.mark_damaged(&blob.key).await?;

@@ -158,9 +158,14 @@ struct Candidate {
 #[derive(Clone, Copy)]
 enum Place {
     /// Behind what was due at this time, with this id.
-    Due { at: DateTime<Utc>, id: i64 },
+    Due {
+        at: DateTime<Utc>,
+        id: i64,
+    },
     /// Behind this id, among those without a tag.
-    Untagged { id: i64 },
+    Untagged {
+        id: i64,
+    },
     End,
 }
 
