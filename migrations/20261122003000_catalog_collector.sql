@@ -2,6 +2,9 @@
 
 -- When a manifest lost a tag for the last time: a policy about untagged artifacts counts from there.
 alter table catalog.manifests add column untagged_at timestamptz;
+-- Nobody noted it so far: the time of what has no tag today begins today.
+update catalog.manifests m set untagged_at = now()
+    where m.deleted_at is null and not exists (select 1 from catalog.tags t where t.manifest_id = m.id);
 
 create or replace function catalog.tags_removed() returns trigger language plpgsql as $$
 begin
@@ -70,7 +73,9 @@ create function catalog.manifest_own_due(
             then greatest(m.pushed_at, m.untagged_at) + greatest(grace, make_interval(days => manifest_own_due.untagged_days))
         when policy.days is null then 'infinity'::timestamptz
         else greatest(
-            greatest(m.pushed_at, m.untagged_at) + greatest(grace, make_interval(days => policy.days)),
+            m.pushed_at + greatest(grace, make_interval(days => policy.days)),
+            -- A tag that was moved or deleted can be brought back as long as what was deleted itself.
+            m.untagged_at + greatest(grace, make_interval(days => policy.days), catalog.restore_window()),
             (select l.last_pulled_at
                     + greatest(grace, make_interval(days => case when policy.days = 0 then 0 else pulled_days end))
              from catalog.manifest_pulls l where l.manifest_id = m.id))

@@ -234,6 +234,7 @@ impl Collector {
                     );
                     busy
                 }
+                Err(Error::Tenancy(tenancy::Error::ReadOnly)) => ERROR_PAUSE,
                 Err(err) => {
                     metrics::counter!("hythe_gc_errors_total").increment(1);
                     tracing::warn!(error = ?err, "the garbage collector failed and tries again in a minute");
@@ -256,7 +257,11 @@ impl Collector {
     }
 
     /// Removes everything that is due, in batches, until `cancelled` says so.
+    ///
+    /// # Errors
+    /// `Tenancy` while the installation is read-only: for a move or a repair everything has to stay.
     pub async fn collect(&self, scope: Scope, cancelled: impl Fn() -> bool) -> Result<Collected, Error> {
+        self.tenancy.require_writable().await?;
         let mut all = Collected::default();
         all.add(self.collect_manifests(scope, &cancelled, None).await?);
         all.add(self.collect_blobs(scope, &cancelled, None).await?);

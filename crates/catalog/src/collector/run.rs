@@ -70,6 +70,7 @@ impl Collector {
     }
 
     async fn perform(&self, scope: Scope, context: &JobContext, all: &mut Collected) -> Result<(), JobError> {
+        self.tenancy.require_writable().await.map_err(JobError::fail)?;
         context.progress("sessions", 0, 0).await?;
         let found = self.collect_sessions(|| context.cancelled()).await.map_err(JobError::retry)?;
         all.sessions += found.sessions;

@@ -505,3 +505,33 @@ async fn a_promise_that_waited_for_the_collector_is_made_anew_or_not_at_all() {
     );
     assert!(readable(&world, "p/a", &digest).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lost_its_tag_can_be_brought_back_and_read_only_keeps_everything() {
+    let world = World::new().await;
+    world.blob("p/a", b"1").await;
+    world.image("p/a", Some("t"), &[b"1"]).await;
+    sqlx::query("update tenancy.projects set metadata = jsonb_build_object('untagged_days', '0')")
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    age(&world, 60).await;
+    delete_tag_if_there(&world, "p/a", "t").await;
+    age(&world, 13).await;
+    collect(&world).await;
+    assert_eq!(
+        manifests(&world).await,
+        1,
+        "its tag can be restored for fourteen days, whatever the policy says"
+    );
+    age(&world, 2).await;
+    let read_only = async |on: bool| {
+        let change = json!({"read_only": on});
+        world.tenancy.configuration_update(&world.caller, change.as_object().unwrap()).await.unwrap();
+    };
+    read_only(true).await;
+    assert!(world.catalog.collector.collect(Scope::default(), || false).await.is_err());
+    assert_eq!((manifests(&world).await, blobs(&world).await), (1, 2));
+    read_only(false).await;
+    assert_eq!(collect(&world).await.manifests, 1);
+}
